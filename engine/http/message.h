@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "engine/base/arena.h"
+
+namespace weir::http {
+
+// Field names that some code asks for by id. `other` for the rest. Found by find_header_id (perfect
+// hash over the lower-cased name, length first).
+enum class HeaderId : uint8_t {
+  other, accept, accept_encoding, accept_ranges, age, authorization, cache_control, connection,
+  content_encoding, content_length, content_range, content_type, cookie, date, etag, expect, expires,
+  host, if_match, if_modified_since, if_none_match, if_range, if_unmodified_since, keep_alive,
+  last_modified, link, location, proxy_connection, range, referer, refresh, server, set_cookie, status,
+  te, trailer, transfer_encoding, upgrade, user_agent, vary, via, www_authenticate, x_accel_buffering,
+  x_accel_charset, x_accel_expires, x_accel_limit_rate, x_accel_redirect, x_forwarded_for, x_real_ip,
+  early_data, http2_settings, origin, pragma, content_disposition, x_forwarded_proto,
+};
+HeaderId find_header_id(std::string_view name);
+
+struct Header {
+  std::string_view name;   // as received or as written in the configuration
+  std::string_view value;  // without surrounding spaces
+  HeaderId id = HeaderId::other;
+};
+
+// Header fields in order, in arena memory (grows by doubling there). Copying copies the references.
+class HeaderList {
+ public:
+  void add(Arena& arena, const Header& header);
+  void add(Arena& arena, std::string_view name, std::string_view value) {
+    add(arena, Header{name, value, find_header_id(name)});
+  }
+  // First field with that id or name (case does not matter), or null.
+  const Header* find(HeaderId id) const;
+  const Header* find(std::string_view name) const;
+  Header* find(HeaderId id);
+  size_t remove(HeaderId id);  // returns how many
+  const Header* begin() const { return fields_; }
+  const Header* end() const { return fields_ + size_; }
+  Header* begin() { return fields_; }
+  Header* end() { return fields_ + size_; }
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  void clear() { size_ = 0; seen_ = 0; }
+
+ private:
+  Header* fields_ = nullptr;
+  uint32_t size_ = 0;
+  uint32_t capacity_ = 0;
+  uint64_t seen_ = 0;  // bit per HeaderId: find(id) of an absent field costs one test
+};
+
+enum class Version : uint8_t { http_0_9 = 9, http_1_0 = 10, http_1_1 = 11, http_2 = 20 };
+
+enum class Method : uint16_t {
+  unknown, get, head, post, put, delete_, mkcol, copy, move, options, propfind, proppatch, lock, unlock,
+  patch, trace, connect,
+};
+Method find_method(std::string_view name);
+
+// How the length of a body is known. For received messages: what the peer declared. For sent ones:
+// what the sender knows; the codec chooses the framing by http/framing.
+struct BodyLength {
+  enum class Kind : uint8_t {
+    none,         // no body follows
+    exact,        // `bytes` of them
+    chunked,      // received: chunked; sent: unknown length, ended by the end event
+    until_close,  // received responses only
+  };
+  Kind kind = Kind::none;
+  uint64_t bytes = 0;
+};
+
+// One message head. All text lives in the arena of its exchange (or is static).
+struct MessageHead {
+  // request
+  std::string_view method_text;
+  Method method = Method::unknown;
+  std::string_view request_line;  // raw first line, without line end (HTTP/1), for $request
+  std::string_view target;        // raw, as in the request line: origin form path?query, or *; the
+                                  // scheme and authority of an absolute form are split off
+  std::string_view scheme;        // absolute form or :scheme
+  std::string_view authority;     // absolute form or :authority; empty when absent
+  // response
+  int status = 0;
+  std::string_view reason;
+  // both
+  Version version = Version::http_1_1;
+  HeaderList headers;
+  BodyLength body;
+  bool keep_alive = true;   // HTTP/1: the connection stays after this exchange, as this message says
+  bool upgrade = false;     // request: carries Upgrade; response: 101
+  bool expect_continue = false;
+  uint32_t bytes = 0;       // size of the head on the wire, line ends included
+};
+
+}  // namespace weir::http
