@@ -21,15 +21,15 @@ struct Span {
 // lives as long as the Tree (it is a view of the file's text where nothing had to be resolved).
 struct Word {
   std::string_view text;
-  Span span;        // with its quotes
-  char quote = 0;   // ' or " when the word was quoted
+  Span span;       // with its quotes
+  char quote = 0;  // ' or " when the word was quoted
 };
 
 struct Block;
 
-// One statement: words, then ';' or a block. `number` is the reading number: unique over all files of
-// the configuration, growing in the order in which nginx would read, includes expanded in place. A
-// block's closing brace has a number of its own (Block::end_number).
+// One statement: words, then ';' or a block. `number` is the reading number: unique over all files
+// of the configuration, growing in the order in which nginx would read, includes expanded in place.
+// A block's closing brace has a number of its own (Block::end_number).
 struct Statement {
   std::vector<Word> words;
   std::unique_ptr<Block> block;  // null: ended by ';'
@@ -45,7 +45,7 @@ struct Statement {
 // `include` statement is kept, marked by included == true, and its statements follow it.
 struct Block {
   std::vector<Statement> statements;
-  Span close;              // the '}' (or end of file)
+  Span close;  // the '}' (or end of file)
   uint32_t end_number = 0;
 };
 

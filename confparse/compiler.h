@@ -25,30 +25,32 @@ class CompilerState {
   virtual ~CompilerState() = default;
 };
 
-// Turns a tree into settings and nodes. One run compiles one configuration; it touches nothing outside
-// but through its World, and nothing of a running generation, so it may run on a helper thread.
+// Turns a tree into settings and nodes. One run compiles one configuration; it touches nothing
+// outside but through its World, and nothing of a running generation, so it may run on a helper
+// thread.
 //
-// The order of work, for the block of a scope: its plain directives in reading order (setters run; the
-// `read` hook of deferred blocks runs here too), then every module's finish() in module order, then its
-// deferred child blocks. Problems are collected and sorted by nginx's order at the end; the first is
-// nginx's.
+// The order of work, for the block of a scope: its plain directives in reading order (setters run;
+// the `read` hook of deferred blocks runs here too), then every module's finish() in module order,
+// then its deferred child blocks. Problems are collected and sorted by nginx's order at the end;
+// the first is nginx's.
 class Compiler {
  public:
   // `modules` in order; the list and what it points to outlive the compiler.
-  Compiler(World& world, Sources& sources, std::span<const Module* const> modules, std::string prefix,
-           std::string conf_prefix);
+  Compiler(World& world, Sources& sources, std::span<const Module* const> modules,
+           std::string prefix, std::string conf_prefix);
   ~Compiler();
 
   // Compiles a whole file (context main) into `root`. Returns true when no emerg problem was found.
   bool compile(const Block& file, Scope& root);
 
   // For block setters: makes the visits described above over `block` in `scope`, whose context says
-  // which directives may stand there. Checks, in nginx's order: name, place, ';' against '{', number of
-  // words, duplicate; then the setter.
+  // which directives may stand there. Checks, in nginx's order: name, place, ';' against '{',
+  // number of words, duplicate; then the setter.
   void visit(const Block& block, Scope& scope);
 
-  // Runs prepare() and the `initial` texts of all modules whose root is `context`, on a new root scope;
-  // and complete(), in module order, after visit(). Block setters of `http` and `stream` call these.
+  // Runs prepare() and the `initial` texts of all modules whose root is `context`, on a new root
+  // scope; and complete(), in module order, after visit(). Block setters of `http` and `stream`
+  // call these.
   void begin_root(Scope& root, Context context);
   void complete_root(Scope& root, Context context, const Block& block);
 
@@ -66,15 +68,18 @@ class Compiler {
   // --- reports -----------------------------------------------------------------------------------
   // `text` is nginx's, without the place, which is added as the line of the statement's terminator.
   // `word`, when given, is what the caret stands under (default: the first word). `help` is ours.
-  void error(const Statement& at, std::string text, std::string help = {}, const Word* word = nullptr);
-  void warn(const Statement& at, std::string text, std::string help = {}, const Word* word = nullptr);
+  void error(const Statement& at, std::string text, std::string help = {},
+             const Word* word = nullptr);
+  void warn(const Statement& at, std::string text, std::string help = {},
+            const Word* word = nullptr);
   // `"name" directive is duplicate`, `invalid number of arguments in "name" directive`,
   // `invalid value "x"`, `invalid parameter "x"`: texts that many setters share.
   void duplicate(const Statement& at);
   void invalid_value(const Statement& at, const Word& word, std::string help = {});
   void invalid_parameter(const Statement& at, const Word& word, std::string help = {});
-  // A problem that nginx reports after reading, at a closing brace or at the end of the file (`number`
-  // of that brace). With at == nullptr the text has no place. `stage` orders problems of one brace.
+  // A problem that nginx reports after reading, at a closing brace or at the end of the file
+  // (`number` of that brace). With at == nullptr the text has no place. `stage` orders problems of
+  // one brace.
   void late_error(uint32_t number, uint32_t stage, std::string text, const Statement* at = nullptr,
                   std::string help = {}, Severity severity = Severity::emerg);
   bool failed() const;
@@ -85,13 +90,15 @@ class Compiler {
   void use_variables(VariableTable* table) { variables_ = table; }
   // Parses "a$b${c}$1"; reports `invalid variable name` and the like at `at`.
   Template make_template(const Statement& at, const Word& word);
-  // Prefix handling of file names: relative to the prefix (-p), or to the folder of the configuration.
+  // Prefix handling of file names: relative to the prefix (-p), or to the folder of the
+  // configuration.
   std::string full_path(std::string_view path, bool relative_to_conf = false) const;
 
  private:
   struct ModuleDirective;
   void build_index();
-  void visit_statement(const Statement&, Scope&, std::vector<std::pair<const Statement*, const Directive*>>&);
+  void visit_statement(const Statement&, Scope&,
+                       std::vector<std::pair<const Statement*, const Directive*>>&);
 
   World& world_;
   Sources& sources_;

@@ -24,8 +24,8 @@ class RefCounted {
   mutable uint32_t references_ = 0;
 };
 
-// Owns one reference. T derives from RefCounted and is deleted (virtual destructor where T is a base)
-// with its last Ref.
+// Owns one reference. T derives from RefCounted and is deleted (virtual destructor where T is a
+// base) with its last Ref.
 template <class T>
 class Ref {
  public:

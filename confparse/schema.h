@@ -47,8 +47,8 @@ enum class Repeat : uint8_t {
   collect,  // uses add up, or the setter makes checks of its own
 };
 
-// How a value reaches child blocks. Documentation for the dump and the manual, and (replace_list) the
-// rule of Scope::begin_list().
+// How a value reaches child blocks. Documentation for the dump and the manual, and (replace_list)
+// the rule of Scope::begin_list().
 enum class Merge : uint8_t {
   inherit,       // a child that does not set it has its parent's
   replace_list,  // the first use at a level drops the inherited list
@@ -60,7 +60,8 @@ enum class Merge : uint8_t {
 // returns; never throws, never stops the compile.
 using SetFunction = void (*)(Compiler&, Scope&, const Statement&);
 
-// One directive, declared in one place. Aggregates of these, constexpr, are what a module is made of.
+// One directive, declared in one place. Aggregates of these, constexpr, are what a module is made
+// of.
 struct Directive {
   std::string_view name;
   uint32_t where = 0;
@@ -74,7 +75,8 @@ struct Directive {
   std::string_view initial = {};
   Merge merge = Merge::inherit;
   SetFunction set = nullptr;
-  // For deferred blocks: called in the first visit, in reading order (rewrite's `if` compiles here).
+  // For deferred blocks: called in the first visit, in reading order (rewrite's `if` compiles
+  // here).
   SetFunction read = nullptr;
   std::string_view doc = {};
 };

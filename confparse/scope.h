@@ -37,8 +37,8 @@ SettingsSlot settings_slot() {
 }
 
 // The settings in force in one block. A child starts with references to its parent's structs and
-// copies a struct the first time it writes to it, so a location costs nothing it does not say. After
-// compile a Scope is read-only and is walked by the runtime through get<T>().
+// copies a struct the first time it writes to it, so a location costs nothing it does not say.
+// After compile a Scope is read-only and is walked by the runtime through get<T>().
 //
 // T is a plain copyable struct, default constructible.
 class Scope {

@@ -9,9 +9,10 @@
 namespace weir::conf {
 
 // nginx's complex value: literal and variable pieces, and captures ($1 … $9) which are variables of
-// their own. Built by Compiler::make_template, which reports nginx's errors (`invalid variable name`).
-// Evaluated in one pass into growing memory of the source; a template without variables evaluates to
-// its own text, and one that is a single variable to that variable's value, without a copy.
+// their own. Built by Compiler::make_template, which reports nginx's errors (`invalid variable
+// name`). Evaluated in one pass into growing memory of the source; a template without variables
+// evaluates to its own text, and one that is a single variable to that variable's value, without a
+// copy.
 class Template {
  public:
   Template() = default;
@@ -30,7 +31,7 @@ class Template {
  private:
   friend class TemplateBuilder;
   struct Piece {
-    std::string literal;               // used when variable == kNoVariable
+    std::string literal;  // used when variable == kNoVariable
     VariableId variable = kNoVariable;
   };
   std::string source_;

@@ -8,8 +8,8 @@
 namespace weir::conf {
 
 // What a variable evaluates to. `text` is valid until the end of the request or session it was
-// evaluated for. found == false is nginx's "not found": templates take it as empty, `map` as "", logs
-// as "-".
+// evaluated for. found == false is nginx's "not found": templates take it as empty, `map` as "",
+// logs as "-".
 struct Value {
   std::string_view text;
   bool found = false;
@@ -40,21 +40,21 @@ using VariableGet = Value (*)(VariableSource&, const Variable&);
 using VariableSet = void (*)(VariableSource&, const Variable&, Value);
 
 struct Variable {
-  std::string name;             // lower case, without '$'
+  std::string name;  // lower case, without '$'
   VariableGet get = nullptr;
-  VariableSet set = nullptr;    // called when `set $name` assigns ($args, $limit_rate); may be null
+  VariableSet set = nullptr;  // called when `set $name` assigns ($args, $limit_rate); may be null
   uintptr_t data = 0;
-  bool cacheable = true;        // nginx's inverse of NOCACHEABLE
-  bool changeable = false;      // `set`, `map`, … may define or assign this name
-  bool prefix = false;          // definition covers every name that starts with `name`
-  bool weak = false;            // a prefix-covered name that was set hides the prefix (see README of tables)
-  uint16_t prefix_length = 0;   // for a name covered by a prefix: where the rest begins
+  bool cacheable = true;    // nginx's inverse of NOCACHEABLE
+  bool changeable = false;  // `set`, `map`, … may define or assign this name
+  bool prefix = false;      // definition covers every name that starts with `name`
+  bool weak = false;  // a prefix-covered name that was set hides the prefix (see README of tables)
+  uint16_t prefix_length = 0;  // for a name covered by a prefix: where the rest begins
 
   std::string_view suffix() const { return std::string_view(name).substr(prefix_length); }
 };
 
-// All variables of one subsystem in one generation. Names are matched without regard to case. Filled
-// while compiling, then const.
+// All variables of one subsystem in one generation. Names are matched without regard to case.
+// Filled while compiling, then const.
 class VariableTable {
  public:
   // Built-in or module definition. Returns false when the name is defined and not changeable
@@ -64,8 +64,8 @@ class VariableTable {
   VariableId use(std::string_view name);
   const Variable& operator[](VariableId id) const { return variables_[id]; }
   size_t size() const { return variables_.size(); }
-  // Resolves uses against definitions and prefixes, in the order of first use. Returns the names that
-  // nothing defines (nginx: `unknown "x" variable`, no place).
+  // Resolves uses against definitions and prefixes, in the order of first use. Returns the names
+  // that nothing defines (nginx: `unknown "x" variable`, no place).
   std::vector<std::string> finish();
   // The definition of a name, or null. Valid until the next define() or use().
   const Variable* find(std::string_view name) const;

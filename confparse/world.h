@@ -28,12 +28,13 @@ struct UserIdentity {
   gid_t group = 0;
 };
 
-// The only door to the outside while a configuration is read and compiled. Nothing in confparse or in
-// a module's compile step opens a file, resolves a name or asks for a user by itself.
+// The only door to the outside while a configuration is read and compiled. Nothing in confparse or
+// in a module's compile step opens a file, resolves a name or asks for a user by itself.
 //
 //   RealWorld       does it, and records every answer in a Bundle (master; weir -t)
-//   ReplayWorld     answers from a Bundle; what is not in it is ENOENT-like and fails the reload (worker)
-//   DryWorld        reads files; a name resolves to 127.0.0.1 (and [::1] never) unless told to look;
+//   ReplayWorld     answers from a Bundle; what is not in it is ENOENT-like and fails the reload
+//   (worker) DryWorld        reads files; a name resolves to 127.0.0.1 (and [::1] never) unless
+//   told to look;
 //                   users and groups exist; nothing is written, bound or executed (confcheck)
 //   VirtualWorld    files in memory, bounded in count, size and depth (tests, fuzzers)
 class World {
@@ -44,7 +45,8 @@ class World {
   // glob(3) with nginx's rules: sorted, no match for a pattern is an empty list; a path without
   // magic characters is returned as it is.
   virtual Answer<std::vector<std::string>> expand(const std::string& pattern) = 0;
-  // All addresses of a host name, port filled in, in the order to use. error is an EAI_* value, negative.
+  // All addresses of a host name, port filled in, in the order to use. error is an EAI_* value,
+  // negative.
   virtual Answer<std::vector<SocketAddress>> resolve(const std::string& host, uint16_t port) = 0;
   virtual Answer<UserIdentity> user(const std::string& name) = 0;
   virtual Answer<gid_t> group(const std::string& name) = 0;

@@ -18,8 +18,8 @@ enum class Wait : uint8_t { done, timed_out, cancelled };
 //     if (co_await event.wait(timeout) != Wait::done) …
 //   }
 //
-// ring() while nobody waits is remembered: the next wait() returns at once. After cancel() every wait
-// returns cancelled, at once, for good.
+// ring() while nobody waits is remembered: the next wait() returns at once. After cancel() every
+// wait returns cancelled, at once, for good.
 class Event {
  public:
   explicit Event(Loop& loop) : loop_(loop), timer_(&Event::expired, this) {}

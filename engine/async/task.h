@@ -12,20 +12,21 @@ namespace weir {
 void* allocate_frame(size_t size);
 void free_frame(void* frame, size_t size);
 
-// A coroutine that is started by whoever awaits it (or by Task::start for a root) and whose frame is
-// owned by the Task object. Destroying a Task that is suspended destroys its frame and, through local
-// destructors, what it waits for.
+// A coroutine that is started by whoever awaits it (or by Task::start for a root) and whose frame
+// is owned by the Task object. Destroying a Task that is suspended destroys its frame and, through
+// local destructors, what it waits for.
 //
 // A child that finishes without suspending is not resumed through a tail call: await_suspend starts
 // it and returns false when it has finished, so a million ready children use constant stack.
-// Coroutines are named functions, never lambdas with captures. No temporaries of aggregate type with
-// non-trivial members inside a co_await expression (g++ 12 destroys them twice).
+// Coroutines are named functions, never lambdas with captures. No temporaries of aggregate type
+// with non-trivial members inside a co_await expression (g++ 12 destroys them twice).
 template <class T>
 class [[nodiscard]] Task;
 
 namespace detail {
 struct PromiseBase {
-  std::coroutine_handle<> parent;  // resumed when this finishes, unless it finished inside its start
+  std::coroutine_handle<>
+      parent;  // resumed when this finishes, unless it finished inside its start
   bool started_inline = false;
   bool finished = false;
   static void* operator new(size_t size) { return allocate_frame(size); }

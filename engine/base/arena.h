@@ -11,8 +11,8 @@
 namespace weir {
 
 // Memory that is freed all at once: header text, small objects of one request. Blocks come from a
-// per-worker free list (block size 2 KB; larger requests get their own), so a request costs no malloc
-// in the steady state. Objects with destructors are destroyed in reverse order of making.
+// per-worker free list (block size 2 KB; larger requests get their own), so a request costs no
+// malloc in the steady state. Objects with destructors are destroyed in reverse order of making.
 class Arena {
  public:
   Arena() = default;

@@ -44,29 +44,35 @@ class File : public RefCounted {
   int descriptor_;
 };
 
-// A piece of a body or head: bytes in a block (owned by count), bytes that somebody else keeps alive
-// until they are written (arena or static text: the exchange outlives its output), or a range of a
-// file.
+// A piece of a body or head: bytes in a block (owned by count), bytes that somebody else keeps
+// alive until they are written (arena or static text: the exchange outlives its output), or a range
+// of a file.
 class Slice {
  public:
   Slice() = default;
   Slice(Ref<Block> owner, const char* data, size_t size)
       : data_(data), size_(size), block_(std::move(owner)) {}
-  static Slice borrowed(std::string_view text) { return Slice(Ref<Block>(), text.data(), text.size()); }
-  static Slice copy_of(std::string_view text);  // into one block (or several calls for more than one)
+  static Slice borrowed(std::string_view text) {
+    return Slice(Ref<Block>(), text.data(), text.size());
+  }
+  static Slice copy_of(
+      std::string_view text);  // into one block (or several calls for more than one)
   static Slice file_range(Ref<File> file, off_t offset, size_t size);
 
   bool is_file() const { return static_cast<bool>(file_); }
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  const char* data() const { return data_; }            // memory slices only
+  const char* data() const { return data_; }  // memory slices only
   std::string_view view() const { return {data_, size_}; }
   const Ref<File>& file() const { return file_; }
   off_t offset() const { return offset_; }
   const Ref<Block>& block() const { return block_; }
   void remove_prefix(size_t count) {
     size_ -= count;
-    if (file_) offset_ += static_cast<off_t>(count); else data_ += count;
+    if (file_)
+      offset_ += static_cast<off_t>(count);
+    else
+      data_ += count;
   }
   Slice sub(size_t from, size_t count) const;
 

@@ -12,8 +12,8 @@ namespace weir {
 
 class Socket;
 
-// A worker's event loop: one thread. Sockets are registered once, edge-triggered, in an epoll set of
-// our own; libuv's loop (signals, thread pool, file work, name resolution, child processes) is
+// A worker's event loop: one thread. Sockets are registered once, edge-triggered, in an epoll set
+// of our own; libuv's loop (signals, thread pool, file work, name resolution, child processes) is
 // embedded through its backend descriptor, which is a member of the same set. So a socket costs no
 // epoll_ctl in the steady state and no uv handle. (docs/decisions/0001-event-loop.md)
 //
@@ -24,7 +24,8 @@ class Loop {
   ~Loop();
   Loop(const Loop&) = delete;
 
-  // Runs until stop(). Each round: ready coroutines, posted functions, timers, socket events, libuv.
+  // Runs until stop(). Each round: ready coroutines, posted functions, timers, socket events,
+  // libuv.
   void run();
   // One round, waiting at most `milliseconds` (tests).
   void run_once(uint64_t milliseconds);

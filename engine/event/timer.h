@@ -6,9 +6,9 @@ namespace weir {
 
 class Loop;
 
-// One deadline. Arming is O(1) and cheap to repeat: a later deadline only stores it (the wheel relinks
-// lazily when the old slot comes due). Delays under a second, and Precision::exact, use a heap instead.
-// Not copyable, not movable; destroying it cancels it.
+// One deadline. Arming is O(1) and cheap to repeat: a later deadline only stores it (the wheel
+// relinks lazily when the old slot comes due). Delays under a second, and Precision::exact, use a
+// heap instead. Not copyable, not movable; destroying it cancels it.
 class Timer {
  public:
   using Fire = void (*)(void* owner);

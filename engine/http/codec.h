@@ -17,35 +17,38 @@ enum class Role : uint8_t { server, client };
 // Why a stream ended early.
 struct Reset {
   enum class Cause : uint8_t {
-    malformed,       // the peer broke the protocol: `status` is what a server answers (400, 414, 431, 494, 501, 505 …)
-    peer_reset,      // RST_STREAM, or the connection closed in the middle of a message
-    refused,         // not processed by the peer at all: safe to retry anywhere
-    cancelled,       // we did
+    malformed,   // the peer broke the protocol: `status` is what a server answers (400, 414, 431,
+                 // 494, 501, 505 …)
+    peer_reset,  // RST_STREAM, or the connection closed in the middle of a message
+    refused,     // not processed by the peer at all: safe to retry anywhere
+    cancelled,   // we did
     internal,
   };
   Cause cause = Cause::internal;
   bool retry_safe = false;
   int status = 0;
-  uint32_t code = 0;          // HTTP/2 error code
-  const char* reason = "";    // nginx's words for the log, static: "client sent invalid header line"
+  uint32_t code = 0;        // HTTP/2 error code
+  const char* reason = "";  // nginx's words for the log, static: "client sent invalid header line"
 };
 
 // What a codec tells, in order, for each stream:
 //
 //   on_begin  (on_interim)*  on_head  on_data*  (on_trailers)?  on_end
 //                                     └─ on_upgraded: what follows is raw data, both directions
-//   on_reset may come at any time after on_begin (server role: also before, for a malformed head, in
-//   which case on_begin has been called) and is the last one.
+//   on_reset may come at any time after on_begin (server role: also before, for a malformed head,
+//   in which case on_begin has been called) and is the last one.
 //
-// Called from inside Codec::feed and Codec::end_of_input only. The receiver may call the codec's send
-// functions from inside, but not feed(). Receivers that must stop reading return credit late.
+// Called from inside Codec::feed and Codec::end_of_input only. The receiver may call the codec's
+// send functions from inside, but not feed(). Receivers that must stop reading return credit late.
 class CodecReceiver {
  public:
-  // A message begins. The returned arena holds the head's text and lives until the stream's exchange
-  // has ended in both directions. In the client role: the arena given to send_head's exchange.
+  // A message begins. The returned arena holds the head's text and lives until the stream's
+  // exchange has ended in both directions. In the client role: the arena given to send_head's
+  // exchange.
   virtual Arena& on_begin(StreamId stream) = 0;
-  virtual void on_interim(StreamId stream, MessageHead& head) = 0;  // 1xx other than 101, client role
-  virtual void on_head(StreamId stream, MessageHead& head) = 0;     // head is in the arena
+  virtual void on_interim(StreamId stream,
+                          MessageHead& head) = 0;                // 1xx other than 101, client role
+  virtual void on_head(StreamId stream, MessageHead& head) = 0;  // head is in the arena
   virtual void on_data(StreamId stream, Slice data) = 0;
   virtual void on_trailers(StreamId stream, HeaderList& trailers) = 0;
   virtual void on_end(StreamId stream) = 0;
@@ -58,26 +61,26 @@ class CodecReceiver {
   ~CodecReceiver() = default;
 };
 
-// Bytes ↔ events for one connection, in one role. Owns no socket and no timer. What it wants to send
-// is appended to output(); the connection writes that when the current callback is over, and stops
-// feeding while too much of it waits.
+// Bytes ↔ events for one connection, in one role. Owns no socket and no timer. What it wants to
+// send is appended to output(); the connection writes that when the current callback is over, and
+// stops feeding while too much of it waits.
 class Codec {
  public:
   virtual ~Codec() = default;
 
-  // Takes bytes; returns how many it used. Fewer than given means: paused. HTTP/1 pauses at the end of
-  // a message until the exchange is over (next_exchange), and while a receiver owes credit. The caller
-  // keeps the rest and feeds it again. The slice's block may be kept (data events view it); head text
-  // is copied to the arena.
+  // Takes bytes; returns how many it used. Fewer than given means: paused. HTTP/1 pauses at the end
+  // of a message until the exchange is over (next_exchange), and while a receiver owes credit. The
+  // caller keeps the rest and feeds it again. The slice's block may be kept (data events view it);
+  // head text is copied to the arena.
   virtual size_t feed(const Slice& bytes) = 0;
   // The peer closed its direction: completes until_close bodies, resets unfinished streams.
   virtual void end_of_input() = 0;
   // Credit: the receiver has disposed of `bytes` of on_data.
   virtual void consumed(StreamId stream, size_t bytes) = 0;
 
-  // --- sending. Order per stream: interim* head data* trailers? with end on the last. -------------
-  // Client role: opens a stream and returns its id (0: none can be opened now). `arena` is handed to
-  // on_begin of the response. Server role: `stream` is the request's.
+  // --- sending. Order per stream: interim* head data* trailers? with end on the last.
+  // ------------- Client role: opens a stream and returns its id (0: none can be opened now).
+  // `arena` is handed to on_begin of the response. Server role: `stream` is the request's.
   virtual StreamId open_stream(Arena& arena) = 0;
   virtual void send_interim(StreamId stream, const MessageHead& head) = 0;
   // `end`: no body follows. Text of the head is copied to the output.
@@ -89,7 +92,8 @@ class Codec {
   // Polite end: no more streams (Connection: close with the next answer; GOAWAY).
   virtual void finish_connection() = 0;
 
-  // --- state ---------------------------------------------------------------------------------------
+  // --- state
+  // ---------------------------------------------------------------------------------------
   virtual Chain& output() = 0;
   // HTTP/1: may the connection be used again after the streams so far (keep-alive both ways, bodies
   // complete)? HTTP/2: no GOAWAY seen or sent, ids left.
@@ -101,14 +105,15 @@ class Codec {
   virtual void release_memory() = 0;
 };
 
-// Limits of received heads (nginx's directives, per listener's default server until the virtual server is known).
+// Limits of received heads (nginx's directives, per listener's default server until the virtual
+// server is known).
 struct HeadLimits {
-  uint32_t first_buffer = 1024;      // client_header_buffer_size
-  uint32_t buffer_count = 4;         // large_client_header_buffers
+  uint32_t first_buffer = 1024;  // client_header_buffer_size
+  uint32_t buffer_count = 4;     // large_client_header_buffers
   uint32_t buffer_size = 8192;
-  uint32_t max_headers = 1000;       // max_headers
-  bool ignore_invalid = true;        // ignore_invalid_headers
-  bool allow_underscores = false;    // underscores_in_headers
+  uint32_t max_headers = 1000;     // max_headers
+  bool ignore_invalid = true;      // ignore_invalid_headers
+  bool allow_underscores = false;  // underscores_in_headers
 };
 
 }  // namespace weir::http

@@ -10,13 +10,61 @@ namespace weir::http {
 // Field names that some code asks for by id. `other` for the rest. Found by find_header_id (perfect
 // hash over the lower-cased name, length first).
 enum class HeaderId : uint8_t {
-  other, accept, accept_encoding, accept_ranges, age, authorization, cache_control, connection,
-  content_encoding, content_length, content_range, content_type, cookie, date, etag, expect, expires,
-  host, if_match, if_modified_since, if_none_match, if_range, if_unmodified_since, keep_alive,
-  last_modified, link, location, proxy_connection, range, referer, refresh, server, set_cookie, status,
-  te, trailer, transfer_encoding, upgrade, user_agent, vary, via, www_authenticate, x_accel_buffering,
-  x_accel_charset, x_accel_expires, x_accel_limit_rate, x_accel_redirect, x_forwarded_for, x_real_ip,
-  early_data, http2_settings, origin, pragma, content_disposition, x_forwarded_proto,
+  other,
+  accept,
+  accept_encoding,
+  accept_ranges,
+  age,
+  authorization,
+  cache_control,
+  connection,
+  content_encoding,
+  content_length,
+  content_range,
+  content_type,
+  cookie,
+  date,
+  etag,
+  expect,
+  expires,
+  host,
+  if_match,
+  if_modified_since,
+  if_none_match,
+  if_range,
+  if_unmodified_since,
+  keep_alive,
+  last_modified,
+  link,
+  location,
+  proxy_connection,
+  range,
+  referer,
+  refresh,
+  server,
+  set_cookie,
+  status,
+  te,
+  trailer,
+  transfer_encoding,
+  upgrade,
+  user_agent,
+  vary,
+  via,
+  www_authenticate,
+  x_accel_buffering,
+  x_accel_charset,
+  x_accel_expires,
+  x_accel_limit_rate,
+  x_accel_redirect,
+  x_forwarded_for,
+  x_real_ip,
+  early_data,
+  http2_settings,
+  origin,
+  pragma,
+  content_disposition,
+  x_forwarded_proto,
 };
 HeaderId find_header_id(std::string_view name);
 
@@ -44,7 +92,10 @@ class HeaderList {
   Header* end() { return fields_ + size_; }
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  void clear() { size_ = 0; seen_ = 0; }
+  void clear() {
+    size_ = 0;
+    seen_ = 0;
+  }
 
  private:
   Header* fields_ = nullptr;
@@ -56,8 +107,23 @@ class HeaderList {
 enum class Version : uint8_t { http_0_9 = 9, http_1_0 = 10, http_1_1 = 11, http_2 = 20 };
 
 enum class Method : uint16_t {
-  unknown, get, head, post, put, delete_, mkcol, copy, move, options, propfind, proppatch, lock, unlock,
-  patch, trace, connect,
+  unknown,
+  get,
+  head,
+  post,
+  put,
+  delete_,
+  mkcol,
+  copy,
+  move,
+  options,
+  propfind,
+  proppatch,
+  lock,
+  unlock,
+  patch,
+  trace,
+  connect,
 };
 Method find_method(std::string_view name);
 
@@ -91,10 +157,10 @@ struct MessageHead {
   Version version = Version::http_1_1;
   HeaderList headers;
   BodyLength body;
-  bool keep_alive = true;   // HTTP/1: the connection stays after this exchange, as this message says
-  bool upgrade = false;     // request: carries Upgrade; response: 101
+  bool keep_alive = true;  // HTTP/1: the connection stays after this exchange, as this message says
+  bool upgrade = false;    // request: carries Upgrade; response: 101
   bool expect_continue = false;
-  uint32_t bytes = 0;       // size of the head on the wire, line ends included
+  uint32_t bytes = 0;  // size of the head on the wire, line ends included
 };
 
 }  // namespace weir::http

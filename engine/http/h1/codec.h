@@ -15,7 +15,8 @@ namespace weir::http::h1 {
 std::unique_ptr<Codec> make_server_codec(CodecReceiver& receiver, const HeadLimits& limits);
 
 struct ClientOptions {
-  uint32_t head_limit = 8192;  // proxy_buffer_size: a longer response head is malformed ("upstream sent too big header")
+  uint32_t head_limit = 8192;  // proxy_buffer_size: a longer response head is malformed ("upstream
+                               // sent too big header")
   bool allow_http_0_9 = false;
 };
 std::unique_ptr<Codec> make_client_codec(CodecReceiver& receiver, const ClientOptions& options);

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "confparse/compiler.h"
+#include "engine/generation.h"
+#include "engine/http/graph.h"
+
+namespace weir::http {
+
+// The http subsystem while it is compiled: modules reach it with builder(compiler). The graph goes
+// to the generation at the closing brace of http.
+class Builder final : public conf::CompilerState {
+ public:
+  Graph& graph() { return *graph_; }
+  std::unique_ptr<Graph> take_graph() { return std::move(graph_); }
+
+  // --- for modules' prepare() and complete() ---
+  void add_phase_handler(Phase phase, PhaseHandler handler);
+  // Filters run in the order of registration (modules/all.cc says which).
+  void add_head_filter(HeadFilter filter);
+
+  // --- for setters ---
+  VirtualServer* current_server = nullptr;  // whose block is being visited
+  Location* current_location = nullptr;
+  // Compiles a regular expression and defines its named captures as variables; null after an error
+  // (reported, nginx's text).
+  std::unique_ptr<Pattern> make_pattern(conf::Compiler& compiler, const conf::Statement& at,
+                                        std::string_view text, bool ignore_case);
+
+ private:
+  std::unique_ptr<Graph> graph_ = std::make_unique<Graph>();
+};
+
+inline Builder& builder(conf::Compiler& compiler) {
+  return compiler.state<Builder>();
+}
+
+// Resources wanted by the configuration under construction (log files, temp folders, listeners).
+class ResourceList final : public conf::CompilerState {
+ public:
+  Resources resources;
+  void want_log_file(const std::string& full_path);
+  void want_temp_folder(const std::string& full_path);
+};
+
+}  // namespace weir::http

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "confparse/template.h"
+#include "confparse/value.h"
+#include "engine/http/codec.h"
+#include "engine/log/error_log.h"
+
+namespace weir::http {
+
+using conf::Bytes;
+using conf::Milliseconds;
+using conf::Number;
+
+// Per http and server: needed before the location is known (ngx_http_core_module).
+struct ServerSettings {
+  Milliseconds client_header_timeout;
+  HeadLimits head_limits;
+  bool merge_slashes = true;
+  Bytes connection_pool_size, request_pool_size;
+};
+
+struct ErrorPageRule {
+  std::vector<int> codes;
+  int overwrite = -1;     // "=N": N; "=": 0 (status of the answer); -1: keep the code
+  conf::Template target;  // URI with variables, "@named" or an absolute URL
+  std::string args;
+};
+
+using TypeMap = std::unordered_map<std::string, std::string>;  // extension, lower case → MIME type
+
+enum class LingeringClose : uint8_t { off, on, always };
+enum class Satisfy : uint8_t { all, any };
+enum class BodyInFile : uint8_t { off, on, clean };
+enum class ServerTokens : uint8_t { off, on, build };
+enum class IfModifiedSince : uint8_t { off, exact, before };
+enum class SymlinkRule : uint8_t { off, on, if_not_owner };
+
+struct TempPath {
+  std::string path;
+  int levels[3] = {0, 0, 0};
+};
+
+// Per location (http, server, location): the rest of ngx_http_core_module.
+struct CoreSettings {
+  // files
+  conf::Template root;
+  bool alias = false;
+  std::string location_prefix;  // what alias replaces: the location's name (set by `location`)
+  std::shared_ptr<const TypeMap> types;
+  std::string default_type;
+  bool sendfile = false;
+  Bytes sendfile_max_chunk;
+  bool tcp_nopush = false, tcp_nodelay = true;
+  bool etag = true;
+  IfModifiedSince if_modified_since = IfModifiedSince::exact;
+  std::optional<Number> max_ranges;
+  SymlinkRule disable_symlinks = SymlinkRule::off;
+  conf::Template disable_symlinks_from;
+  bool log_not_found = true;
+  std::optional<conf::FileOffset> directio;  // off: none
+  bool aio_threads = false;
+  bool aio_write = false;
+  Number output_buffer_count{2};
+  Bytes output_buffer_size;
+  // open_file_cache
+  Number open_file_cache_max{0};
+  conf::Seconds open_file_cache_inactive, open_file_cache_valid;
+  Number open_file_cache_min_uses{1};
+  bool open_file_cache_errors = false;
+
+  // request body
+  conf::FileOffset client_max_body_size;
+  Bytes client_body_buffer_size;
+  BodyInFile client_body_in_file_only = BodyInFile::off;
+  bool client_body_in_single_buffer = false;
+  TempPath client_body_temp_path;
+  Milliseconds client_body_timeout;
+
+  // connection
+  Milliseconds keepalive_timeout;
+  conf::Seconds keepalive_header{0};  // 0: no Keep-Alive field
+  Milliseconds keepalive_time, keepalive_min_timeout;
+  Number keepalive_requests;
+  uint32_t keepalive_disable = 0;  // bits: 1 msie6, 2 safari
+  LingeringClose lingering_close = LingeringClose::on;
+  Milliseconds lingering_time, lingering_timeout, send_timeout;
+  Bytes send_lowat;
+  Bytes postpone_output;
+  bool reset_timedout_connection = false;
+  bool chunked_transfer_encoding = true;
+
+  // answers
+  bool absolute_redirect = true, server_name_in_redirect = false, port_in_redirect = true;
+  bool msie_padding = true, msie_refresh = false;
+  ServerTokens server_tokens = ServerTokens::on;
+  std::vector<ErrorPageRule> error_pages;
+  bool recursive_error_pages = false;
+  conf::Template limit_rate, limit_rate_after;
+  std::vector<conf::Template> early_hints;
+  Bytes subrequest_output_buffer_size;
+  bool log_subrequest = false;
+
+  Satisfy satisfy = Satisfy::all;
+  Milliseconds auth_delay;
+  Milliseconds resolver_timeout;
+  std::vector<std::string> resolver;  // the words as written; engine/upstream/resolver parses
+  std::string post_action;
+  std::shared_ptr<const ErrorLogTargets> error_log;
+};
+
+// limit_except: methods that go past it; others are in its scope.
+struct LimitExcept {
+  static constexpr bool kSeenByIf = false;
+  uint32_t allowed_methods = 0;  // bit per Method
+  std::unique_ptr<conf::Scope>* scope = nullptr;
+};
+
+}  // namespace weir::http

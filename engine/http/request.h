@@ -1,0 +1,200 @@
+#pragma once
+
+#include <netinet/in.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <typeindex>
+#include <vector>
+
+#include "confparse/scope.h"
+#include "confparse/variables.h"
+#include "engine/async/event.h"
+#include "engine/async/task.h"
+#include "engine/base/arena.h"
+#include "engine/base/slice.h"
+#include "engine/http/codec.h"
+#include "engine/http/filter.h"
+#include "engine/http/message.h"
+#include "engine/http/phase.h"
+#include "engine/http/request_body.h"
+#include "engine/http/response.h"
+#include "engine/log/severity.h"
+
+namespace weir {
+struct Worker;
+class Generation;
+}  // namespace weir
+
+namespace weir::http {
+
+struct Graph;
+struct Location;
+struct VirtualServer;
+struct Pattern;
+class Session;
+class Exchange;
+class UpstreamRecord;
+
+// Facts about the client connection that requests ask for; owned by the session.
+struct ConnectionFacts;
+
+// What rewrites and redirects change. Starts as what was received.
+struct CurrentTarget {
+  std::string_view uri;        // decoded, normalised path
+  std::string_view args;       // raw, without '?'
+  std::string_view extension;  // of the last path segment, for types
+  Method method = Method::unknown;
+  std::string_view method_text;
+  // uri is still the decoded form of the received target's path (nginx's valid_unparsed_uri):
+  // proxy_pass without a path may send the received bytes.
+  bool unchanged = true;
+  bool internal = false;  // after an internal redirect or in a subrequest
+  // the received path needed normalising ("//", "/./", %xx): nginx's complex_uri, quoted_uri
+  bool escape_needed = false;
+};
+
+enum class SubrequestOutput : uint8_t {
+  discard_body,  // only status and headers are of interest (auth_request, mirror)
+  inline_body,   // into the parent's output at this place (addition, ssi)
+  capture_body,  // kept in memory, up to subrequest_output_buffer_size
+};
+
+// One request and its response; also a subrequest, which shares variables and body with its main
+// request. Made by the exchange, in whose arena its text lives; ends with it. Everything here is
+// called on the loop's thread.
+//
+// Contract for handlers: after client_gone() turns true nothing that is sent matters; unwind soon.
+class Request final : public conf::VariableSource {
+ public:
+  // --- what was received (never changes)
+  // -----------------------------------------------------------
+  const MessageHead& received() const { return *received_; }
+  const HeaderList& headers() const { return received_->headers; }
+  std::string_view host()
+      const;  // validated, lower case, without port; request line, else Host, else ""
+  const ConnectionFacts& connection() const;
+
+  // --- what is in force
+  // -----------------------------------------------------------------------------
+  CurrentTarget& current() { return current_; }
+  const CurrentTarget& current() const { return current_; }
+  const VirtualServer& server() const { return *server_; }
+  const Location* location() const { return location_; }
+  // Settings of the scope in force: the server's before find_config, then the location's, then
+  // those of the last `if` that matched.
+  const conf::Scope& scope() const { return *scope_; }
+  template <class T>
+  const T& settings() const {
+    return scope_->get<T>();
+  }
+  template <class T>
+  const T* own_settings() const {
+    return scope_->own<T>();
+  }
+  void enter_scope(const conf::Scope& scope);  // rewrite's `if`, limit_except
+  // Handler of the content phase; a location's default is set at find_config (nginx's
+  // content_handler).
+  void set_content_handler(PhaseHandler handler) { content_handler_ = handler; }
+  PhaseHandler content_handler() const { return content_handler_; }
+
+  Worker& worker() { return *worker_; }
+  const Graph& graph() const { return *graph_; }
+  Arena& arena() { return *arena_; }
+  Event& event() {
+    return event_;
+  }  // rung on every change: output ready, body arrived, client gone, upstream …
+
+  // --- family
+  // ----------------------------------------------------------------------------------------
+  bool is_main() const { return parent_ == nullptr; }
+  Request& main() { return *main_; }
+  Request* parent() { return parent_; }
+  RequestBody& body() { return *body_; }
+
+  // --- response
+  // ----------------------------------------------------------------------------------------
+  Response& response() { return response_; }
+  const Response& response() const { return response_; }
+  // Runs the head filters and queues the head; it leaves with the first data, a flush or the end.
+  // False: header_only is set (HEAD, 304 …), no body may be sent and the response is complete.
+  bool send_head();
+  // Sends body data through the body filters. Always takes it. Afterwards, if !output_ready(), send
+  // nothing more until event() rings and output_ready() is true again.
+  void send(Chain&& data, bool last, bool flush = false);
+  bool output_ready() const;
+  // Suspends until output_ready(). False: the client is gone.
+  Task<bool> wait_output();
+  // Complete small response: head and body in one go. For `return`, error pages, stubs.
+  PhaseResult respond(int status, std::string_view content_type, std::string_view body);
+  void send_interim(int status, const HeaderList& headers);  // 100, 103
+  void add_body_filter(BodyFilter* filter);
+  // 101: after send_head with status 101 the exchange hands both directions over as raw bytes.
+  bool client_gone() const;
+  uint64_t bytes_sent() const;       // $bytes_sent
+  uint64_t body_bytes_sent() const;  // $body_bytes_sent
+  // nginx's r->keepalive: may the connection go on after this?
+  void disable_keep_alive();
+  // limit_rate in force for this request, bytes per second, 0: none (X-Accel-Limit-Rate,
+  // $limit_rate).
+  void set_limit_rate(uint64_t rate);
+  uint64_t limit_rate();
+
+  // --- redirects
+  // ------------------------------------------------------------------------------------------
+  // `uri` decoded, `args` raw. At most 10 a request (then 500: "rewrite or internal redirection
+  // cycle …").
+  PhaseResult redirect(std::string_view uri, std::string_view args);
+  PhaseResult redirect_named(std::string_view name);  // "@name"
+  // Starts a subrequest; it runs from the top level. The returned Request lives until the main
+  // request ends. Null: too many (200 nested: cycle).
+  Request* start_subrequest(std::string_view uri, std::string_view args, SubrequestOutput output);
+  bool finished() const { return finished_; }  // a subrequest's response is complete
+  const Chain& captured() const { return captured_; }
+  // The status that the subrequest ended with, before error pages were applied (auth_request).
+  int finish_status() const { return finish_status_; }
+
+  // --- variables
+  // ----------------------------------------------------------------------------------------
+  conf::Value variable(conf::VariableId id) override;
+  char* allocate(size_t size) override { return arena_->text(size); }
+  // Assigns a value that hides the variable's own (set, auth_request_set, captures).
+  void set_variable(conf::VariableId id, conf::Value value);
+  void forget_variable(conf::VariableId id);
+  // Matches and, on success, copies the captures ($1 …, named ones become variables). `subject`
+  // need not outlive the call.
+  bool match(const Pattern& pattern, std::string_view subject);
+  std::string_view capture(size_t number) const;  // "" when absent
+  size_t capture_count() const;
+
+  // --- module state
+  // ------------------------------------------------------------------------------------ One object
+  // per type and request, made on first use in the arena. peek() does not make it.
+  template <class T>
+  T& context();
+  template <class T>
+  T* peek();
+  template <class T>
+  void drop_context();
+  // What the upstream attempts recorded, for $upstream_*; null while there was none.
+  UpstreamRecord* upstream_record = nullptr;
+
+  // --- log
+  // -----------------------------------------------------------------------------------------------
+  // One line, with nginx's context appended: `, client: …, server: …, request: "…", …`.
+  void log(Severity severity, std::string_view text, int error_number = 0);
+  bool logs(Severity severity) const;
+  // "reading client request headers", "connecting to upstream", … (static text)
+  void set_activity(const char* activity) { activity_ = activity; }
+
+ private:
+  friend class Exchange;
+  friend class PhaseEngine;
+  friend class BodyFilter;
+  // The exchange helper completes the private part.
+#include "engine/http/request_private.inc"
+};
+
+}  // namespace weir::http

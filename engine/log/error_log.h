@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/log/severity.h"
+
+namespace weir {
+
+class LogTable;
+
+// Where lines of one error_log go and from which level on.
+struct ErrorLogTarget {
+  enum class Kind : uint8_t { file, standard_error, syslog };
+  Kind kind = Kind::file;
+  std::string name;  // full path, or the syslog: text
+  Severity level = Severity::error;
+  bool operator==(const ErrorLogTarget&) const = default;
+};
+
+// The error_log directives of one scope, resolved. Cheap to copy (shared, immutable list).
+using ErrorLogTargets = std::vector<ErrorLogTarget>;
+
+// Writes "2026/11/21 12:00:00 [error] PID#TID: *CONNECTION text\n" in one write(2) to every target
+// whose level allows. `connection` 0: no serial. `error_number` adds " (111: Connection refused)".
+// Lines are cut at 2048 bytes as nginx's are. Never fails visibly.
+class ErrorLog {
+ public:
+  explicit ErrorLog(LogTable& table) : table_(table) {}
+  static bool wants(const ErrorLogTargets& targets, Severity severity);
+  void write(const ErrorLogTargets& targets, Severity severity, uint64_t connection,
+             std::string_view text, int error_number = 0);
+
+ private:
+  LogTable& table_;
+};
+
+}  // namespace weir

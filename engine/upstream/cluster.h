@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "confparse/template.h"
+#include "confparse/world.h"
+#include "engine/net/address.h"
+
+namespace weir::upstream {
+
+// One `server` line of an upstream block, or the host of a proxy_pass. A name with several
+// addresses is one Server with several of them; each address is a peer to the balancer.
+struct Server {
+  std::string name;                     // as written, for messages
+  std::vector<net::Address> addresses;  // resolved while compiling
+  uint32_t weight = 1;
+  uint32_t max_connections = 0;  // 0: no limit
+  uint32_t max_fails = 1;
+  uint64_t fail_timeout_milliseconds = 10000;
+  bool backup = false;
+  bool down = false;
+};
+
+enum class Method : uint8_t { round_robin };  // further balancers join here
+
+struct KeepalivePolicy {
+  bool enabled = true;
+  bool local = false;  // connections are not shared between locations
+  uint32_t connections = 32;
+  uint64_t requests = 1000;
+  uint64_t time_milliseconds = 3600000;
+  uint64_t timeout_milliseconds = 60000;
+};
+
+// A group of servers, from an upstream block or implied by a proxy_pass with a host. Part of the
+// generation: const after compile.
+struct Cluster {
+  std::string name;  // "backend"; "example.com:8080" when implied
+  bool implied = false;
+  uint16_t default_port = 0;
+  std::vector<Server> servers;
+  Method method = Method::round_robin;
+  KeepalivePolicy keepalive;
+};
+
+}  // namespace weir::upstream

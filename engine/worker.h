@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+#include "confparse/ref.h"
+#include "engine/event/loop.h"
+#include "engine/generation.h"
+#include "engine/log/error_log.h"
+#include "engine/log/log_table.h"
+
+namespace weir {
+
+namespace upstream {
+class Runtime;
+}
+
+// What one worker process (or the single process) has: made after the fork, alive until exit.
+struct Worker {
+  Loop& loop;
+  LogTable& logs;
+  ErrorLog& error_log;
+  // Weights, failures, connection pools, resolved names: keyed by value, outlives generations.
+  upstream::Runtime& upstreams;
+  // The one in force for new requests.
+  Ref<Generation> generation;
+  uint64_t next_connection_serial = 1;
+  uint32_t connections = 0;  // open now, client and upstream; bounded by connection_limit
+  uint32_t connection_limit = 512;
+  bool draining = false;  // QUIT or replaced: answer with Connection: close
+  uint32_t slot = 0;      // worker number, for reuseport
+  uint64_t next_temp_file = 1;
+};
+
+}  // namespace weir
