@@ -15,7 +15,11 @@ namespace weir::http {
 // to the generation at the closing brace of http.
 class Builder final : public conf::CompilerState {
  public:
-  Graph& graph() { return *graph_; }
+  Graph& graph() {
+    if (!graph_) graph_ = std::make_unique<Graph>();
+    return *graph_;
+  }
+  // Null when the configuration has no http block.
   std::unique_ptr<Graph> take_graph() { return std::move(graph_); }
 
   // --- for modules' prepare() and complete() ---
@@ -25,14 +29,17 @@ class Builder final : public conf::CompilerState {
 
   // --- for setters ---
   VirtualServer* current_server = nullptr;  // whose block is being visited
-  Location* current_location = nullptr;
+  Location* current_location = nullptr;     // null directly in a server
+  // Where proxy_pass and its like put their handler: the location's, or that of the `if` or
+  // limit_except that is being visited. Null where no handler may be set.
+  PhaseHandler* content_handler = nullptr;
   // Compiles a regular expression and defines its named captures as variables; null after an error
   // (reported, nginx's text).
   std::unique_ptr<Pattern> make_pattern(conf::Compiler& compiler, const conf::Statement& at,
                                         std::string_view text, bool ignore_case);
 
  private:
-  std::unique_ptr<Graph> graph_ = std::make_unique<Graph>();
+  std::unique_ptr<Graph> graph_;
 };
 
 inline Builder& builder(conf::Compiler& compiler) {

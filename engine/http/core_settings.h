@@ -116,11 +116,4 @@ struct CoreSettings {
   std::shared_ptr<const ErrorLogTargets> error_log;
 };
 
-// limit_except: methods that go past it; others are in its scope.
-struct LimitExcept {
-  static constexpr bool kSeenByIf = false;
-  uint32_t allowed_methods = 0;  // bit per Method
-  std::unique_ptr<conf::Scope>* scope = nullptr;
-};
-
 }  // namespace weir::http

@@ -54,6 +54,13 @@ class LocationTable {
   std::vector<const Location*> by_regex_;             // in reading order
 };
 
+// limit_except: requests with other methods than `allowed` (bit per Method) get this scope.
+struct LimitExcept {
+  uint32_t allowed = 0;
+  std::unique_ptr<conf::Scope> scope;
+  PhaseHandler content_handler = nullptr;
+};
+
 struct Location {
   enum class Kind : uint8_t { exact, prefix, prefix_no_regex, regex, named };
   Kind kind = Kind::prefix;
