@@ -1,0 +1,152 @@
+"""Runs one request script against a server and writes down what came back."""
+
+import re
+import socket
+import struct
+import time
+
+from . import http
+
+WAIT = 10.0
+REQUEST_LINE = re.compile(rb"^([A-Za-z]+) [^\r\n]* HTTP/1\.[01]\r?$", re.M)
+
+
+class Client:
+    def __init__(self, side):
+        self.side = side
+        self.out = []
+        self.stream = None
+        self.methods = []
+        self.local_ports = []
+        self.finals = 0
+        self.last = None
+        self.pending = False
+        self.started = time.monotonic()
+        self.opened = []
+
+    def note(self, text):
+        self.out.append(f"[{text}]\n".encode("latin-1"))
+
+    def connect(self, where=None):
+        address = self.side.address(where)
+        if isinstance(address, str):
+            sock = socket.socket(socket.AF_UNIX)
+        else:
+            sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(WAIT)
+        self.opened.append(sock)
+        sock.connect(address)
+        if not isinstance(address, str):
+            self.local_ports.append(sock.getsockname()[1])
+        self.stream = http.Stream(sock)
+        self.methods = []
+        self.last = None
+        self.pending = False
+
+    def send(self, data):
+        if self.stream is None:
+            self.connect()
+        data = self.side.fill_in(data)
+        for match in REQUEST_LINE.finditer(data):
+            self.methods.append(match.group(1).decode())
+        self.pending = True
+        try:
+            self.stream.sock.settimeout(WAIT)
+            self.stream.sock.sendall(data)
+        except OSError:
+            pass  # refused midway: the answer tells
+
+    def read(self):
+        method = self.methods.pop(0) if self.methods else "GET"
+        message = http.read_response(self.stream, method, WAIT)
+        self.pending = bool(self.methods)
+        self.last = message
+        if message is None:
+            self.note(f"connection {self.stream.ended}")
+            return False
+        self.finals += 1
+        self.out.append(message.render())
+        return True
+
+    def settle(self):
+        """What became of the connection after the last exchange."""
+        if self.stream is None:
+            return
+        if self.last is not None and not self.stream.ended:
+            wait = 3.0 if self.last.close else 0.006
+            while self.stream.more(wait):
+                pass
+            if self.stream.buffer:
+                self.out.append(b"[further bytes] " + self.stream.take(len(self.stream.buffer)) + b"\n")
+        if self.last is not None:
+            self.note("connection " + (self.stream.ended or "kept"))
+        self.stream.sock.close()
+        self.stream = None
+
+    def run(self, steps):
+        try:
+            for word, rest in steps:
+                self.step(word, rest)
+            if self.pending:
+                self.read()
+            self.settle()
+        except OSError as error:
+            self.note(f"client error {error}")
+        finally:
+            for sock in self.opened:
+                sock.close()
+
+    def step(self, word, rest):
+        if word == "send":
+            self.send(rest)
+        elif word == "connect":
+            self.settle()
+            self.connect(rest)
+        elif word == "read":
+            for _ in range(int(rest or 1)):
+                if not self.read():
+                    break
+        elif word == "until":
+            end = self.stream.until(rest.encode("latin-1"), WAIT)
+            data = self.stream.take(end if end >= 0 else len(self.stream.buffer))
+            self.out.append(data + b"\n")
+            if end < 0:
+                self.note(f"no {rest!r}: {self.stream.ended or 'silence'}")
+            self.pending = False
+        elif word == "eof":
+            while self.stream.more(WAIT):
+                pass
+            data = self.stream.take(len(self.stream.buffer))
+            self.out.append(data + b"\n" if data else b"")
+            self.note(f"connection {self.stream.ended or 'silent'}")
+            self.pending = False
+        elif word == "pause":
+            time.sleep(float(rest or 25) / 1000)
+        elif word == "signal":
+            self.side.signals.get(rest).set()
+        elif word == "wait":
+            if not self.side.signals.get(rest).wait(WAIT):
+                self.note(f"waited in vain for {rest}")
+        elif word == "shut":
+            self.stream.sock.shutdown(socket.SHUT_WR)
+        elif word == "close":
+            self.stream.sock.close()
+            self.stream = None
+            self.pending = False
+        elif word == "reset":
+            self.stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.stream.sock.close()
+            self.stream = None
+            self.pending = False
+        elif word == "unread":  # the answer is not waited for
+            self.pending = False
+            self.last = None
+        elif word == "elapsed":
+            low, high = (float(part) for part in rest.split())
+            took = (time.monotonic() - self.started) * 1000
+            self.note("elapsed as expected" if low <= took <= high else f"elapsed {took:.0f} ms")
+        elif word == "start":
+            self.started = time.monotonic()
+        else:
+            raise ValueError(f"unknown request step @{word}")

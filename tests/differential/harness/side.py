@@ -1,0 +1,320 @@
+"""One server under test with everything around it: folder, ports, backends, logs."""
+
+import gzip
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from . import backend, client, http
+
+PLACEHOLDER = re.compile(r"%%([A-Za-z]+)(?:_([A-Za-z0-9_]+))?%%")
+MTIME = 1_000_000_000  # 2001-09-09 01:46:40 UTC, for every file: the same Last-Modified and ETag on both sides
+LEVELS = ["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"]
+ERROR_LINE = re.compile(rb"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(\w+)\] \d+#\d+: (?:\*\d+ )?(.*)$")
+
+HEAD = """daemon off;
+worker_processes 1;
+pid %%PREFIX%%/pid;
+error_log %%PREFIX%%/logs/error.log info;
+{main}
+events {{
+    worker_connections 128;
+{events}}}
+"""
+HTTP = """http {{
+    log_format harness '$request_method "$request" $status $body_bytes_sent/$bytes_sent <$request_length';
+    access_log %%PREFIX%%/logs/access.log harness;
+    client_body_temp_path %%PREFIX%%/temp/body;
+    proxy_temp_path %%PREFIX%%/temp/proxy;
+{http}}}
+"""
+
+
+def of_requests(text):
+    """Below `warn`, only what is said about a request counts: process news and closed idle connections do not."""
+    return 0 if b", client: " in text else LEVELS.index("warn")
+
+
+class StartError(Exception):
+    pass
+
+
+def reserve():
+    """A port of the kernel's choice, kept from others: bound but not listening, so that a server may still bind it."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("0.0.0.0", 0))
+    return sock
+
+
+class Side:
+    def __init__(self, label, binary, case, folder):
+        self.label = label
+        self.binary = binary
+        self.case = case
+        self.prefix = folder
+        self.signals = backend.Signals()
+        self.record = backend.Record()
+        self.ports = {}
+        self.holders = []
+        self.backends = []
+        self.syslogs = {}
+        self.process = None
+        self.seen = {}
+        self.client_ports = []
+        self.error_offset = 0
+        self.output = b""
+
+    # world
+
+    def port(self, name):
+        if name not in self.ports:
+            holder = reserve()
+            self.holders.append(holder)
+            self.ports[name] = holder.getsockname()[1]
+        return self.ports[name]
+
+    def fill(self, text):
+        def one(match):
+            kind, name = match.group(1), match.group(2)
+            if kind == "PREFIX":
+                return self.prefix
+            if kind in ("PORT", "BACKEND", "DEAD"):
+                port = str(self.port(name))
+                return port if kind == "PORT" else "127.0.0.1:" + port
+            if kind == "SYSLOG":
+                return f"{self.prefix}/{name}.syslog"
+            raise ValueError(f"unknown placeholder {match.group(0)}")
+
+        return PLACEHOLDER.sub(one, text)
+
+    def fill_in(self, data):
+        if b"%%" not in data:
+            return data
+        return self.fill(data.decode("latin-1")).encode("latin-1")
+
+    def address(self, where):
+        """`a` is port a on 127.0.0.1; `::1 a` another address; `unix:NAME` a socket in the prefix."""
+        if where is None:
+            if "a" not in self.ports:
+                raise ValueError("no port a: say @connect")
+            return ("127.0.0.1", self.ports["a"])
+        if where.startswith("unix:"):
+            return f"{self.prefix}/{where[5:]}"
+        host, _, name = where.rpartition(" ")
+        return (host or "127.0.0.1", self.port(name))
+
+    def build(self):
+        for folder in ("logs", "temp", "html"):
+            os.makedirs(f"{self.prefix}/{folder}")
+        for kind, path, content in self.case.files:
+            self.make(kind, f"{self.prefix}/{path}", content)
+        for name, (kind, lines) in self.case.backends.items():
+            lines = [self.fill(line) for line in lines]
+            server = backend.Backend(name, kind, lines, f"{self.prefix}/{name}.sock", self.signals, self.record)
+            self.backends.append(server)
+            if server.port:
+                self.ports[name] = server.port
+        for name in self.case.dead:
+            self.port(name)
+        for name in self.case.syslogs:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            sock.bind(f"{self.prefix}/{name}.syslog")
+            os.chmod(f"{self.prefix}/{name}.syslog", 0o777)
+            sock.setblocking(False)
+            self.syslogs[name] = sock
+        user = "user root;\n" if os.geteuid() == 0 else ""
+        text = HEAD.format(main=user + self.case.main, events=self.case.events)
+        if self.case.config is not None:
+            text = self.case.config
+        else:
+            text += HTTP.format(http=self.case.http)
+        with open(f"{self.prefix}/nginx.conf", "w", encoding="latin-1") as file:
+            file.write(self.fill(text))
+
+    def make(self, kind, path, content):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if kind == "dir":
+            os.makedirs(path, exist_ok=True)
+        elif kind == "link":
+            os.symlink(content, path)
+            return
+        elif kind == "big":
+            with open(path, "wb") as file:
+                file.write((b"0123456789abcde\n" * (content // 16 + 1))[:content])
+        else:
+            with open(path, "wb") as file:
+                file.write(self.fill(content).encode("latin-1"))
+        os.utime(path, (MTIME, MTIME))
+
+    # process
+
+    def start(self):
+        self.build()
+        error_log = f"{self.prefix}/logs/error.log"
+        self.process = subprocess.Popen(
+            [self.binary, "-c", f"{self.prefix}/nginx.conf", "-p", self.prefix + "/", "-e", error_log],
+            stdin=subprocess.DEVNULL, stdout=open(f"{self.prefix}/output", "wb"), stderr=subprocess.STDOUT)
+        if self.wait_ready(time.monotonic() + 15):
+            return
+        with open(f"{self.prefix}/output", "rb") as file:
+            self.output = file.read()
+        raise StartError(self.output.decode("latin-1") or "it never listened")
+
+    def wait_ready(self, deadline):
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                return False
+            if os.path.exists(f"{self.prefix}/pid") and self.listening():
+                return True
+            time.sleep(0.004)
+        return False
+
+    def listening(self):
+        """The configuration's ports are looked up in the kernel's table, so that no probe shows up in a log."""
+        wanted = {self.ports[name] for name in self.ports if name.startswith("a")}
+        if not wanted:
+            return True
+        open_ports = set()
+        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+            with open(table, encoding="ascii") as file:
+                for line in file.readlines()[1:]:
+                    words = line.split()
+                    if words[3] == "0A":
+                        open_ports.add(int(words[1].rsplit(":", 1)[1], 16))
+        return wanted <= open_ports
+
+    def quit(self):
+        """A graceful end; everything buffered is written by then."""
+        if self.process is None or self.process.poll() is not None:
+            return "exited before it was told to" if self.process else None
+        self.process.send_signal(signal.SIGQUIT)
+        try:
+            self.process.wait(8)
+            return None
+        except subprocess.TimeoutExpired:
+            self.process.terminate()
+            try:
+                self.process.wait(3)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            return "did not quit gracefully within 8 s"
+
+    def clean(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for server in self.backends:
+            server.stop()
+            server.finish()
+        for holder in self.holders:
+            holder.close()
+        for sock in self.syslogs.values():
+            sock.close()
+
+    def remove(self):
+        shutil.rmtree(self.prefix, ignore_errors=True)
+
+    # observation
+
+    def run(self, request):
+        worker = client.Client(self)
+        worker.run(request.steps)
+        self.client_ports = worker.local_ports
+        expected = request.lines if request.lines is not None else worker.finals
+        if self.case.logs_on_exit:
+            expected = 0
+        logs = self.logs(expected)
+        return self.observation(b"".join(worker.out), logs)
+
+    def observation(self, client_bytes, logs):
+        raw = {
+            "client": client_bytes,
+            "backend": b"".join(part if part.endswith(b"\n") else part + b"\n" for part in self.record.drain()),
+            "log": logs,
+            "error": self.errors(),
+        }
+        return {part: self.normalise(data) for part, data in raw.items()}
+
+    def logs(self, expected):
+        """New lines of every log but the error log; waits until there are as many as there were answers."""
+        deadline = time.monotonic() + 0.6
+        while True:
+            found, count = self.new_lines()
+            if count >= expected or time.monotonic() > deadline:
+                break
+            time.sleep(0.003)
+        out = b""
+        for name, (offset, text) in sorted(found.items()):
+            self.seen[name] = offset
+            prefix = b"" if name == "access.log" else name.encode() + b": "
+            out += b"".join(prefix + line + b"\n" for line in text.splitlines())
+        for name, sock in sorted(self.syslogs.items()):
+            while True:
+                try:
+                    out += f"syslog {name}: ".encode() + sock.recv(65536) + b"\n"
+                except BlockingIOError:
+                    break
+        return out
+
+    def new_lines(self):
+        found = {}
+        count = 0
+        for folder, _, names in os.walk(f"{self.prefix}/logs"):
+            for name in names:
+                path = os.path.join(folder, name)
+                name = os.path.relpath(path, f"{self.prefix}/logs")
+                if name.startswith("error"):
+                    continue
+                size = os.path.getsize(path)
+                offset = self.seen.get(name, 0)
+                if size <= offset:
+                    continue
+                with open(path, "rb") as file:
+                    file.seek(offset)
+                    text = file.read(size - offset)
+                if name.endswith(".gz"):
+                    if self.process.poll() is None:
+                        continue
+                    text = gzip.decompress(text)
+                found[name] = (size, text)
+                count += text.count(b"\n")
+        return found, count
+
+    def errors(self):
+        try:
+            with open(f"{self.prefix}/logs/error.log", "rb") as file:
+                file.seek(self.error_offset)
+                text = file.read()
+        except FileNotFoundError:
+            return b""
+        end = text.rfind(b"\n") + 1
+        self.error_offset += end
+        lowest = LEVELS.index(self.case.error_level or "alert")
+        out = b""
+        for line in text[:end].splitlines():
+            match = ERROR_LINE.match(line)
+            if not match:
+                out += line + b"\n"
+            elif LEVELS.index(match.group(1).decode()) >= max(lowest, of_requests(match.group(2))):
+                out += b"[" + match.group(1) + b"] " + match.group(2) + b"\n"
+        return out
+
+    def normalise(self, data):
+        data = data.replace(self.prefix.encode(), b"%%PREFIX%%")
+        for name, port in self.ports.items():
+            data = re.sub(rb"(?<!\d)%d(?!\d)" % port, b"%%%%PORT_%s%%%%" % name.encode(), data)
+        for index, port in enumerate(self.client_ports):
+            data = re.sub(rb"(?<!\d)%d(?!\d)" % port, b"%%%%CLIENT_%d%%%%" % index, data)
+        data = re.sub(rb"^(Date: )\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT(?=\r?$)", rb"\1%%DATE%%", data, flags=re.M)
+        data = re.sub(rb"nginx/1\.\d+\.\d+", b"nginx/%%VERSION%%", data)
+        for boundary in set(re.findall(rb"multipart/byteranges; boundary=(\w+)", data)):
+            data = data.replace(boundary, b"%%BOUNDARY%%")
+        for pattern, replacement in self.case.normalise:
+            data = pattern.sub(replacement, data)
+        return http.shorten(data)
