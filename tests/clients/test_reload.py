@@ -1,0 +1,295 @@
+#!/usr/bin/python3
+"""Reload in place: workers stay, what is open stays open, and what is new is used."""
+
+import asyncio
+import os
+import re
+import signal
+import threading
+import unittest
+
+import harness
+from harness import Connection, beyond_nginx, echo, get, run, wait_until
+
+CONF = """
+worker_processes WORKERS;
+events {}
+http {
+    access_log logs/access.log;
+    upstream app {
+        server 127.0.0.1:9001;
+        keepalive 8;
+    }
+    server {
+        listen 127.0.0.1:8080;
+        keepalive_requests 100000;
+        location = /version { return 200 "VERSION"; }
+        location = /pid { return 200 "$pid"; }
+        location / {
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }
+        location /ws {
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection upgrade;
+        }
+    }
+    MORE
+}
+"""
+
+
+def conf(version="1", more="", workers=1):
+    text = CONF.replace("VERSION", str(version)).replace("MORE", more)
+    return text.replace("WORKERS", str(workers))
+
+
+class Reload(harness.TestCase):
+    def setUp(self):
+        self.upstream = self.backend("app", answer=self.answer())
+        self.weir = self.service(conf(), {9001: self.upstream})
+        self.port = self.weir.port()
+
+    def answer(self):
+        return None
+
+    def version(self, client=None):
+        return (client.get("/version") if client else get(self.port, "/version")).body.decode()
+
+    def test_new_configuration_is_used(self):
+        self.assertEqual(self.version(), "1")
+        for number in range(2, 5):
+            self.weir.reload(conf(number))
+            self.assertEqual(self.version(), str(number))
+
+    def test_open_tunnels_survive_ten_reloads(self):
+        tunnels = []
+        for number in range(10):
+            tunnels.append(self.tunnel(self.port, "/ws"))
+            self.weir.reload(conf(number + 2))
+            for tunnel in tunnels:
+                self.assertTrue(echo(tunnel, f"after reload {number}"))
+        self.assertEqual(self.version(), "11")
+
+    @beyond_nginx
+    def test_workers_stay(self):
+        before = self.weir.children()
+        for number in range(3):
+            self.weir.reload(conf(number + 2))
+        self.assertEqual(self.weir.children(), before)
+
+    @beyond_nginx
+    def test_keep_alive_connection_survives_and_sees_the_new_configuration(self):
+        with Connection(self.port) as client:
+            for number in range(1, 11):
+                self.assertEqual(self.version(client), str(number))
+                self.weir.reload(conf(number + 1))
+            self.assertEqual(self.version(client), "11")
+
+    @beyond_nginx
+    def test_upstream_connections_survive(self):
+        with Connection(self.port) as client:
+            self.assertEqual(client.get("/").status, 200)
+            for number in range(5):
+                self.weir.reload(conf(number + 2))
+                self.assertEqual(client.get("/").status, 200)
+        self.assertEqual(self.upstream.connections, 1)
+
+    @beyond_nginx
+    def test_verdict_is_told_also_when_only_the_running_service_can_know(self):
+        result = self.weir.reload(conf(2))
+        self.assertEqual(result.returncode, 0)
+        self.weir.configure(conf(3).replace("return 200", "retrun 200"))
+        result = self.weir.run("-s", "reload")
+        self.assertEqual(result.returncode, 1)
+
+    def test_bad_configuration_leaves_the_running_one_untouched(self):
+        self.expected_errors = ('unknown directive "bad_directive"',)
+        before = self.weir.children()
+        tunnel = self.tunnel(self.port, "/ws")
+        with Connection(self.port) as client:
+            self.assertEqual(self.version(client), "1")
+            self.weir.configure(conf(2, "bad_directive on;"))
+            result = self.weir.run("-s", "reload")
+            self.assertNotEqual(result.returncode, 0)
+            line = result.stderr.splitlines()[0]
+            self.assertRegex(line, r'^nginx: \[emerg\] unknown directive "bad_directive" in '
+                                   + re.escape(self.weir.path("weir.conf")) + r":\d+$")
+            self.assertEqual(self.version(client), "1")
+        self.assertTrue(echo(tunnel))
+        self.assertEqual(self.weir.children(), before)
+
+    def test_bad_configuration_by_signal_is_logged(self):
+        self.expected_errors = ('unknown directive "bad_directive"',)
+        before = self.weir.children()
+        self.weir.configure(conf(2, "bad_directive on;"))
+        self.weir.signal(signal.SIGHUP)
+        wait_until(lambda: 'unknown directive "bad_directive"' in self.weir.errors(), "the reason")
+        self.assertEqual(self.version(), "1")
+        self.assertEqual(self.weir.children(), before)
+
+    def test_hup_reloads(self):
+        self.weir.configure(conf(2))
+        self.weir.signal(signal.SIGHUP)
+        wait_until(lambda: self.version() == "2", "the new configuration")
+
+    def test_listeners_come_and_go(self):
+        more = "server { listen 127.0.0.1:8081; return 200 second; }"
+        self.weir.reload(conf(2, more))
+        second = self.weir.port(8081)
+        self.assertEqual(get(second).body, b"second")
+        with Connection(second) as client:
+            self.assertEqual(client.get("/").status, 200)
+            self.weir.reload(conf(3))
+            self.assertTrue(client.ended(), "an idle connection of a closed listener ends")
+        wait_until(lambda: refused(second), "the closed listener to refuse")
+        self.assertEqual(self.version(), "3")
+
+    def test_address_in_use_leaves_the_running_one_untouched(self):
+        self.expected_errors = ("Address already in use", "still could not bind")
+        import socket
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            self.weir.write("weir.conf", self.weir.read("weir.conf").replace(
+                "return 200 \"1\"", "return 200 \"2\"") .rstrip()[:-1]
+                + f"server {{ listen {address}; }} }}\n")
+            self.weir.signal(signal.SIGHUP)
+            wait_until(lambda: "Address already in use" in self.weir.errors(), "the reason")
+        self.assertEqual(self.version(), "1")
+
+    @beyond_nginx
+    def test_fewer_workers_drain(self):
+        self.weir.reload(conf(2, workers=3))
+        wait_until(lambda: len(self.weir.children()) == 3, "three workers")
+        tunnels = [self.tunnel(self.port, "/ws") for _ in range(9)]
+        self.weir.reload(conf(3, workers=1))
+        for tunnel in tunnels:
+            self.assertTrue(echo(tunnel))
+            harness.close_tunnel(tunnel)
+        wait_until(lambda: len(self.weir.children()) == 1, "one worker")
+        self.assertEqual(self.version(), "3")
+
+    def test_more_workers(self):
+        self.weir.reload(conf(2, workers=3))
+        wait_until(lambda: len(self.weir.serving()) == 3, "three workers")
+        self.assertEqual(self.version(), "2")
+
+    def test_new_log_file_is_used(self):
+        text = conf(2).replace("logs/access.log", "logs/other.log")
+        self.weir.reload(text)
+        get(self.port, "/version?other")
+        wait_until(lambda: "other" in self.weir.read("logs/other.log"), "the line in the new log")
+        self.assertNotIn("other", self.weir.read("logs/access.log"))
+
+    def test_no_request_fails_while_reloading(self):
+        stop = threading.Event()
+        failures = []
+        counts = []
+
+        def client():
+            count = 0
+            while not stop.is_set():
+                try:
+                    if get(self.port, "/").status != 200:
+                        failures.append("status")
+                except (OSError, AssertionError) as error:
+                    failures.append(repr(error))
+                count += 1
+            counts.append(count)
+
+        threads = [threading.Thread(target=client) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for number in range(10):
+            self.weir.reload(conf(number + 2))
+        stop.set()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+        self.assertGreater(min(counts), 0)
+
+    @beyond_nginx
+    def test_ten_reloads_with_tunnels_cost_no_memory(self):
+        filler = "".join(
+            f"server {{ listen 127.0.0.1:8080; server_name s{number}.example.com; "
+            f"location /a {{ return 200 a; }} location /b {{ return 200 b; }} }}\n"
+            for number in range(300))
+        self.weir.reload(conf(2, filler))
+        self.tunnel(self.port, "/ws")
+        self.weir.reload(conf(3, filler))
+        before = self.weir.private_memory()
+        for number in range(10):
+            self.assertTrue(echo(self.tunnel(self.port, "/ws")))
+            self.weir.reload(conf(number + 4, filler))
+        grown = self.weir.private_memory() - before
+        self.assertEqual(len(self.weir.children()), 1)
+        if "sanitize" not in harness.BINARY:
+            self.assertLess(grown, 1 << 20)
+
+
+class UnderWay(harness.TestCase):
+    """A request holds the configuration it began with."""
+
+    def setUp(self):
+        self.event = asyncio.Event()
+        event = self.event
+
+        async def answer(_request, _reader, writer):
+            await event.wait()
+            writer.write(harness.reply("late"))
+
+        self.upstream = self.backend("app", answer=answer)
+        self.text = conf(1).replace("location / {", "location / { add_header X-Version VERSION;")
+        self.weir = self.service(self.text.replace("VERSION", "1"), {9001: self.upstream})
+
+    def let_go(self):
+        async def go():
+            self.event.set()
+
+        run(go())
+
+    def test_long_request_ends_on_the_old_one_and_the_next_uses_the_new(self):
+        with Connection(self.weir.port()) as client:
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            self.upstream.wait_requests(1)
+            self.weir.reload(self.text.replace("VERSION", "2"))
+            self.let_go()
+            answer = client.answer()
+            self.assertEqual((answer.status, answer.fields["x-version"]), (200, "1"))
+            if not harness.IS_ORACLE:
+                self.assertEqual(client.get("/").fields["x-version"], "2")
+        self.assertEqual(get(self.weir.port(), "/").fields["x-version"], "2")
+
+
+class Survival(harness.TestCase):
+    def test_worker_killed_after_a_reload_comes_back_with_the_new_configuration(self):
+        self.expected_errors = ("exited on signal 9",)
+        weir = self.service(conf(1), {9001: self.backend()})
+        weir.reload(conf(2))
+        worker = wait_until(weir.serving, "the worker")[0]
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: [pid for pid in weir.serving() if pid != worker], "a new worker")
+        self.assertEqual(get(weir.port(), "/version").body, b"2")
+
+    def test_stop_and_quit_after_reloads(self):
+        for command in ("stop", "quit"):
+            weir = self.service(conf(1), {9001: self.backend()}, daemon=True)
+            weir.reload(conf(2))
+            self.assertEqual(weir.run("-s", command).returncode, 0)
+            self.assertEqual(weir.wait_end(), 0)
+            weir.pid = None
+
+
+def refused(port):
+    import socket
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+if __name__ == "__main__":
+    unittest.main()
