@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -24,8 +25,8 @@ class Block {
   void add_reference() const { ++references_; }
   bool drop_reference() const { return --references_ == 0; }
   uint32_t reference_count() const { return references_; }
-  // Returns to the free list instead of freeing.
-  static void operator delete(void* memory);
+  // Returns to the free list instead of freeing (a destroying delete: it has to read the capacity).
+  static void operator delete(Block* block, std::destroying_delete_t);
 
  private:
   explicit Block(size_t capacity) : capacity_(static_cast<uint32_t>(capacity)) {}
@@ -55,8 +56,7 @@ class Slice {
   static Slice borrowed(std::string_view text) {
     return Slice(Ref<Block>(), text.data(), text.size());
   }
-  static Slice copy_of(
-      std::string_view text);  // into one block (or several calls for more than one)
+  static Slice copy_of(std::string_view text);  // into one block of just that size
   static Slice file_range(Ref<File> file, off_t offset, size_t size);
 
   bool is_file() const { return static_cast<bool>(file_); }
@@ -69,14 +69,18 @@ class Slice {
   const Ref<Block>& block() const { return block_; }
   void remove_prefix(size_t count) {
     size_ -= count;
-    if (file_)
+    if (file_) {
       offset_ += static_cast<off_t>(count);
-    else
+    } else {
       data_ += count;
+    }
   }
+  // from + count <= size().
   Slice sub(size_t from, size_t count) const;
 
  private:
+  friend class Chain;
+  bool continued_by(const Slice& next) const;
   const char* data_ = nullptr;
   size_t size_ = 0;
   off_t offset_ = 0;
@@ -87,6 +91,7 @@ class Slice {
 // A queue of slices: what waits to be written or consumed.
 class Chain {
  public:
+  // An empty slice is dropped; one that continues the last (same block or file) is merged into it.
   void push(Slice slice);
   void append(Chain&& other);
   bool empty() const { return head_ == slices_.size(); }
@@ -95,7 +100,7 @@ class Chain {
   Slice& front() { return slices_[head_]; }
   const Slice& operator[](size_t index) const { return slices_[head_ + index]; }
   Slice take_front();
-  void consume(size_t count);  // drops the first `count` bytes
+  void consume(size_t count);  // drops the first `count` bytes; count <= bytes()
   void clear();
   // Fills iovecs with the memory slices up to the first file slice; returns how many.
   size_t vectors(struct iovec* out, size_t limit) const;

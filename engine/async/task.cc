@@ -1,0 +1,43 @@
+#include "engine/async/task.h"
+
+#include <array>
+#include <cstdlib>
+
+#include "engine/base/free_list.h"
+
+namespace weir {
+namespace {
+
+constexpr size_t kStep = 64;
+constexpr size_t kLargest = 4096;
+constexpr size_t kBytesKept = 256 * 1024;  // a class and thread
+
+constinit thread_local std::array<FreeList, kLargest / kStep + 1> free_frames{};
+
+struct Reaper {
+  ~Reaper() {
+    for (FreeList& list : free_frames) list.close();
+  }
+  void arm() { armed = true; }  // first use registers the destructor
+  bool armed = false;
+};
+thread_local Reaper reaper;
+
+}  // namespace
+
+void* allocate_frame(size_t size) {
+  if (size > kLargest) return allocate_piece(size);
+  size_t index = (size + kStep - 1) / kStep;
+  if (void* frame = free_frames[index].pop()) return frame;
+  reaper.arm();
+  return allocate_piece(index * kStep);
+}
+
+void free_frame(void* frame, size_t size) {
+  size_t index = (size + kStep - 1) / kStep;
+  if (size > kLargest || !free_frames[index].push(frame, kBytesKept / (index * kStep))) {
+    std::free(frame);
+  }
+}
+
+}  // namespace weir
