@@ -33,10 +33,6 @@ class Builder final : public conf::CompilerState {
   // Where proxy_pass and its like put their handler: the location's, or that of the `if` or
   // limit_except that is being visited. Null where no handler may be set.
   PhaseHandler* content_handler = nullptr;
-  // Compiles a regular expression and defines its named captures as variables; null after an error
-  // (reported, nginx's text).
-  std::unique_ptr<Pattern> make_pattern(conf::Compiler& compiler, const conf::Statement& at,
-                                        std::string_view text, bool ignore_case);
 
  private:
   std::unique_ptr<Graph> graph_;

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "confparse/pattern.h"
 #include "confparse/scope.h"
 #include "confparse/value.h"
 #include "confparse/variables.h"
@@ -23,11 +24,7 @@ namespace weir::http {
 struct Location;
 struct VirtualServer;
 
-// A regular expression of the configuration, with the variables that its named captures set.
-struct Pattern {
-  conf::Regex regex;
-  std::vector<std::pair<uint32_t, conf::VariableId>> named_captures;
-};
+using conf::Pattern;
 
 // Locations of one level: a server's, or those nested in a prefix location.
 class LocationTable {

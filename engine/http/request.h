@@ -33,7 +33,6 @@ namespace weir::http {
 struct Graph;
 struct Location;
 struct VirtualServer;
-struct Pattern;
 class Session;
 class Exchange;
 class UpstreamRecord;
@@ -163,9 +162,7 @@ class Request final : public conf::VariableSource {
   // Assigns a value that hides the variable's own (set, auth_request_set, captures).
   void set_variable(conf::VariableId id, conf::Value value);
   void forget_variable(conf::VariableId id);
-  // Matches and, on success, copies the captures ($1 …, named ones become variables). `subject`
-  // need not outlive the call.
-  bool match(const Pattern& pattern, std::string_view subject);
+  bool match(const conf::Pattern& pattern, std::string_view subject) override;
   std::string_view capture(size_t number) const;  // "" when absent
   size_t capture_count() const;
 
