@@ -1,0 +1,248 @@
+// A closed-loop load generator that checks every byte of every answer.
+//
+//   bench_client MODE PORT CONNECTIONS TARGETS
+//
+// MODE is `requests` (keep-alive), `connect` (a connection for each request) or `tunnel` (echo of
+// 64 bytes after an upgrade). TARGETS is a file of lines "host target", used in turn. Opens its
+// connections, makes one exchange on each, and prints "ready". Then, for each line "N" on standard
+// input, makes N exchanges and prints "done SECONDS". Ends with standard input. Anything wrong: a
+// sentence, status 1.
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <sstream>
+#include <vector>
+
+#include "tools/bench/wire.h"
+
+namespace {
+
+using weir::bench::watch;
+
+constexpr size_t kMessage = 64;
+
+[[noreturn]] void wrong(const std::string& what) {
+  printf("wrong: %s\n", what.c_str());
+  fflush(stdout);
+  _exit(1);
+}
+
+struct Request {
+  std::string text;
+  size_t size = 0;
+};
+
+struct Connection {
+  int descriptor = -1;
+  bool tunnel = false;  // upgraded: what comes now is an echo
+  bool in_body = false;
+  size_t wanted = 0;  // body bytes, or bytes to be echoed
+  size_t got = 0;
+  std::string head;
+  std::string message;
+};
+
+enum class Mode { requests, connect, tunnel };
+
+class Client {
+ public:
+  Client(Mode mode, uint16_t port, size_t connections, const char* targets) : mode_(mode) {
+    address_.sin_family = AF_INET;
+    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address_.sin_port = htons(port);
+    read_targets(targets);
+    epoll_ = epoll_create1(EPOLL_CLOEXEC);
+    connections_.resize(connections);
+  }
+
+  void run() {
+    // Some at a time, so that no listen queue runs over.
+    for (size_t first = 0; first < connections_.size(); first += 100) {
+      const size_t last = std::min(first + 100, connections_.size());
+      to_start_ = 0;
+      for (size_t i = first; i < last; ++i) begin(connections_[i]);
+      work();
+    }
+    printf("ready\n");
+    fflush(stdout);
+    for (std::string line; std::getline(std::cin, line);) {
+      const auto start = std::chrono::steady_clock::now();
+      to_start_ = std::stoul(line);
+      for (size_t i = 0; i < connections_.size() && to_start_ > 0; ++i) {
+        --to_start_;
+        next(connections_[i]);
+      }
+      work();
+      const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+      printf("done %.6f\n", time.count());
+      fflush(stdout);
+    }
+  }
+
+ private:
+  void read_targets(const char* path) {
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) {
+      std::istringstream words(line);
+      std::string host;
+      std::string target;
+      if (!(words >> host >> target)) continue;
+      std::string text = "GET " + target + " HTTP/1.1\r\nHost: " + host +
+                         "\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 "
+                         "Firefox/128.0\r\nAccept: */*\r\nAccept-Language: en\r\n";
+      if (mode_ == Mode::connect) text += "Connection: close\r\n";
+      if (mode_ == Mode::tunnel) text += "Connection: Upgrade\r\nUpgrade: echo\r\n";
+      requests_.push_back({text + "\r\n", weir::bench::wanted_size(target)});
+    }
+    if (requests_.empty()) wrong("no targets");
+  }
+
+  // A new connection, and its first exchange.
+  void begin(Connection& connection) {
+    connection.tunnel = false;
+    connection.descriptor = socket(AF_INET, SOCK_STREAM, 0);
+    const int on = 1;
+    setsockopt(connection.descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    while (::connect(connection.descriptor, reinterpret_cast<sockaddr*>(&address_),
+                     sizeof address_) != 0) {
+      if (errno != EINTR) wrong(std::string("connect: ") + strerror(errno));
+    }
+    watch(epoll_, connection.descriptor, EPOLLIN, &connection);
+    request(connection);
+  }
+
+  void request(Connection& connection) {
+    const Request& request = requests_[turn_++ % requests_.size()];
+    connection.in_body = false;
+    connection.head.clear();
+    connection.wanted = request.size;
+    connection.got = 0;
+    send(connection, request.text);
+  }
+
+  // The next exchange on a connection that has had its first.
+  void next(Connection& connection) {
+    if (mode_ == Mode::connect) return begin(connection);
+    if (mode_ == Mode::requests) return request(connection);
+    std::string message(kMessage, '\0');
+    for (char& c : message) c = static_cast<char>('a' + (turn_++ % 23));
+    connection.message = message;
+    connection.wanted = kMessage;
+    connection.got = 0;
+    send(connection, message);
+  }
+
+  void send(Connection& connection, const std::string& text) {
+    ++in_flight_;
+    if (::send(connection.descriptor, text.data(), text.size(), MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(text.size())) {
+      wrong(std::string("send: ") + strerror(errno));
+    }
+  }
+
+  // Until nothing is in flight any more.
+  void work() {
+    std::array<epoll_event, 256> events;
+    while (in_flight_ > 0) {
+      const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 30000);
+      if (count == 0) wrong("no answer for 30 seconds");
+      for (int i = 0; i < count; ++i) {
+        read_some(*static_cast<Connection*>(events[static_cast<size_t>(i)].data.ptr));
+      }
+    }
+  }
+
+  void read_some(Connection& connection) {
+    const ssize_t count = recv(connection.descriptor, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+    if (count < 0 && errno == EAGAIN) return;
+    if (count <= 0) wrong("the connection ended inside an answer");
+    std::string_view bytes(buffer_.data(), static_cast<size_t>(count));
+    if (connection.tunnel) {
+      if (connection.got + bytes.size() > connection.wanted) wrong("more came back than was sent");
+      if (bytes != std::string_view(connection.message).substr(connection.got, bytes.size())) {
+        wrong("another message came back");
+      }
+      connection.got += bytes.size();
+      if (connection.got == connection.wanted) finish(connection);
+      return;
+    }
+    if (!connection.in_body && !read_head(connection, bytes)) return;
+    if (connection.got + bytes.size() > connection.wanted) wrong("the body is too long");
+    if (memcmp(bytes.data(), pattern_.data() + connection.got, bytes.size()) != 0) {
+      wrong("the body is not what the backend sent");
+    }
+    connection.got += bytes.size();
+    if (connection.got == connection.wanted) finish(connection);
+  }
+
+  // Takes the head off `bytes`; false when there is nothing more to do for now.
+  bool read_head(Connection& connection, std::string_view& bytes) {
+    const size_t before = connection.head.size();
+    connection.head.append(bytes);
+    const size_t end = connection.head.find("\r\n\r\n");
+    if (end == std::string::npos) return false;
+    bytes.remove_prefix(end + 4 - before);
+    connection.head.resize(end + 2);
+    const std::string_view head = connection.head;
+    if (mode_ == Mode::tunnel) {
+      if (head.substr(0, 12) != "HTTP/1.1 101") wrong("no tunnel: " + connection.head);
+      connection.tunnel = true;
+      --in_flight_;
+      next(connection);
+      return false;
+    }
+    if (head.substr(0, 15) != "HTTP/1.1 200 OK") wrong("status: " + connection.head);
+    const std::string length = "\r\nContent-Length: " + std::to_string(connection.wanted) + "\r\n";
+    if (head.find(length) == std::string_view::npos) wrong("length: " + connection.head);
+    connection.in_body = true;
+    return true;
+  }
+
+  void finish(Connection& connection) {
+    --in_flight_;
+    if (mode_ == Mode::connect) close(connection.descriptor);
+    if (to_start_ == 0) return;
+    --to_start_;
+    next(connection);
+  }
+
+  Mode mode_;
+  sockaddr_in address_{};
+  int epoll_ = -1;
+  size_t turn_ = 0;
+  size_t to_start_ = 0;
+  size_t in_flight_ = 0;
+  std::vector<Request> requests_;
+  std::vector<Connection> connections_;
+  std::string pattern_ = weir::bench::make_pattern();
+  std::vector<char> buffer_ = std::vector<char>(size_t{256} << 10);
+};
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const std::string mode = count == 5 ? arguments[1] : "";
+  if (mode != "requests" && mode != "connect" && mode != "tunnel") {
+    fprintf(stderr, "usage: bench_client requests|connect|tunnel PORT CONNECTIONS TARGETS\n");
+    return 2;
+  }
+  const Mode kind = mode == "requests"  ? Mode::requests
+                    : mode == "connect" ? Mode::connect
+                                        : Mode::tunnel;
+  std::make_unique<Client>(kind, static_cast<uint16_t>(std::stoul(arguments[2])),
+                           std::stoul(arguments[3]), arguments[4])
+      ->run();
+  return 0;
+}
