@@ -12,6 +12,7 @@ import glob
 import logging
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -42,6 +43,8 @@ def _become_subreaper():
 
 
 _become_subreaper()
+# Backends, clients and the service need more descriptors than a login shell has.
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 

@@ -99,9 +99,11 @@ class Client {
       std::string host;
       std::string target;
       if (!(words >> host >> target)) continue;
-      std::string text = "GET " + target + " HTTP/1.1\r\nHost: " + host +
-                         "\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 "
-                         "Firefox/128.0\r\nAccept: */*\r\nAccept-Language: en\r\n";
+      std::string text = "GET ";
+      text.append(target).append(" HTTP/1.1\r\nHost: ").append(host);
+      text +=
+          "\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+          "\r\nAccept: */*\r\nAccept-Language: en\r\n";
       if (mode_ == Mode::connect) text += "Connection: close\r\n";
       if (mode_ == Mode::tunnel) text += "Connection: Upgrade\r\nUpgrade: echo\r\n";
       requests_.push_back({text + "\r\n", weir::bench::wanted_size(target)});

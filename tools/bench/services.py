@@ -1,6 +1,7 @@
 """Starts programs on their processors and reads what the kernel knows about them."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -8,6 +9,8 @@ import time
 
 PATIENCE = 60
 _running = []
+# Thousands of connections need more descriptors than a login shell has.
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 
 
 class Wrong(Exception):
