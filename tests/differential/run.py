@@ -17,6 +17,7 @@ import time
 from harness import casefile, side
 
 HERE = pathlib.Path(__file__).resolve().parent
+SLOW = False
 PARTS = ("client", "backend", "log", "error")
 
 
@@ -59,6 +60,10 @@ def run_side(label, binary, case, folder, keep):
         seen["(start)"] = {"client": server.normalise("\n".join(lines[:1]).encode("latin-1"))}
     finally:
         server.clean()
+        if SLOW:
+            for name, took in server.times.items():
+                if took > 1.0:
+                    print(f"        {took:5.2f} s  {case.name} / {name} [{label}]")
         if not keep:
             server.remove()
     return seen
@@ -251,6 +256,8 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave the folders under /tmp")
     parser.add_argument("--slow", action="store_true", help="print the time of every configuration")
     options = parser.parse_args()
+    global SLOW
+    SLOW = options.slow
     if not os.access(options.nginx, os.X_OK):
         print(f"SKIPPED: no nginx at {options.nginx}")
         return 77

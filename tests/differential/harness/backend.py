@@ -29,26 +29,33 @@ class Record:
     def __init__(self):
         self.lock = threading.Lock()
         self.lines = []
+        self.waiting = 0  # scripts that wait for the end of their connection
 
-    def add(self, text):
+    def wait_settled(self, seconds):
+        """A request is over when the backends have seen the ends that its scripts wait for."""
+        deadline = time.monotonic() + seconds
+        while self.waiting and time.monotonic() < deadline:
+            time.sleep(0.003)
+
+    def add(self, connection, text):
         with self.lock:
-            self.lines.append(text)
+            self.lines.append((connection, text))
 
     def drain(self):
+        """What came since the last call, connection by connection: threads have no order among each other."""
         with self.lock:
             lines, self.lines = self.lines, []
-        return lines
+        return [text for _, text in sorted(lines, key=lambda line: line[0])]
 
 
 class Backend:
-    def __init__(self, name, kind, lines, path, signals, record):
+    def __init__(self, name, kind, path, signals, record):
         self.name = name
         self.signals = signals
         self.record = record
         self.serial = 0
         self.sockets = []
         self.threads = []
-        self.rules, self.script = compile_script(lines)
         if kind == "unix":
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(path)
@@ -62,6 +69,9 @@ class Backend:
             self.listener.bind((host, 0))
             self.port = self.listener.getsockname()[1]
         self.listener.listen(64)
+
+    def start(self, lines):
+        self.rules, self.script = compile_script(lines)
         thread = threading.Thread(target=self.accept, daemon=True)
         thread.start()
 
@@ -141,7 +151,7 @@ class Connection:
         self.message = None
 
     def note(self, what, data=b""):
-        self.backend.record.add(f"{self.backend.name} connection {self.serial}: {what}\n".encode() + data)
+        self.backend.record.add((self.backend.name, self.serial), f"{self.backend.name} connection {self.serial}: {what}\n".encode() + data)
 
     def request(self, early=False):
         message = http.read_request_head(self.stream, 60.0)
@@ -175,7 +185,16 @@ class Connection:
 
     def run(self, steps):
         for word, rest in steps:
-            self.step(word, rest)
+            ending = word in ("eof", "relay")
+            if ending:
+                with self.backend.record.lock:
+                    self.backend.record.waiting += 1
+            try:
+                self.step(word, rest)
+            finally:
+                if ending:
+                    with self.backend.record.lock:
+                        self.backend.record.waiting -= 1
 
     def step(self, word, rest):
         if word == "send":

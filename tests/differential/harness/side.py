@@ -68,6 +68,7 @@ class Side:
         self.client_ports = []
         self.error_offset = 0
         self.output = b""
+        self.times = {}
 
     # world
 
@@ -114,11 +115,12 @@ class Side:
         for kind, path, content in self.case.files:
             self.make(kind, f"{self.prefix}/{path}", content)
         for name, (kind, lines) in self.case.backends.items():
-            lines = [self.fill(line) for line in lines]
-            server = backend.Backend(name, kind, lines, f"{self.prefix}/{name}.sock", self.signals, self.record)
+            server = backend.Backend(name, kind, f"{self.prefix}/{name}.sock", self.signals, self.record)
             self.backends.append(server)
             if server.port:
                 self.ports[name] = server.port
+        for server in self.backends:  # their scripts may name any port
+            server.start([self.fill(line) for line in self.case.backends[server.name][1]])
         for name in self.case.dead:
             self.port(name)
         for name in self.case.syslogs:
@@ -224,12 +226,15 @@ class Side:
 
     def run(self, request):
         worker = client.Client(self)
+        begin = time.monotonic()
         worker.run(request.steps)
+        self.times[request.name] = time.monotonic() - begin
         self.client_ports = worker.local_ports
         expected = request.lines if request.lines is not None else worker.finals
         if self.case.logs_on_exit:
             expected = 0
         logs = self.logs(expected)
+        self.record.wait_settled(0.6)
         return self.observation(b"".join(worker.out), logs)
 
     def observation(self, client_bytes, logs):
