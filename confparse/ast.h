@@ -1,13 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <string>
+#include <span>
 #include <string_view>
-#include <vector>
 
 namespace weir::conf {
 
+// Names a file of Sources. 0 is no file.
 using FileId = uint32_t;
 
 // A byte range of one source file.
@@ -18,7 +17,8 @@ struct Span {
 };
 
 // One word of a statement as nginx's lexer delivers it: quotes removed, escapes resolved. `text`
-// lives as long as the Tree (it is a view of the file's text where nothing had to be resolved).
+// lives as long as the Tree and its Sources (it is a view of the file's text where nothing had to
+// be resolved).
 struct Word {
   std::string_view text;
   Span span;       // with its quotes
@@ -31,10 +31,11 @@ struct Block;
 // of the configuration, growing in the order in which nginx would read, includes expanded in place.
 // A block's closing brace has a number of its own (Block::end_number).
 struct Statement {
-  std::vector<Word> words;
-  std::unique_ptr<Block> block;  // null: ended by ';'
+  std::span<const Word> words;   // never empty
+  const Block* block = nullptr;  // null: ended by ';'
   Span terminator;               // the ';' or '{': nginx reports errors on this line
   uint32_t number = 0;
+  bool included = false;  // an `include` whose statements follow
 
   std::string_view name() const { return words[0].text; }
   size_t argument_count() const { return words.size() - 1; }
@@ -42,9 +43,10 @@ struct Statement {
 };
 
 // The statements between braces (or of a whole file), with every include expanded in place: an
-// `include` statement is kept, marked by included == true, and its statements follow it.
+// `include` statement is kept, marked by included == true, and its statements follow it. Readers of
+// free-form blocks (map, types, …) skip the marked ones.
 struct Block {
-  std::vector<Statement> statements;
+  std::span<const Statement> statements;
   Span close;  // the '}' (or end of file)
   uint32_t end_number = 0;
 };

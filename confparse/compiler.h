@@ -5,10 +5,14 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <typeindex>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "confparse/diagnostic.h"
+#include "confparse/parser.h"
+#include "confparse/regex.h"
 #include "confparse/schema.h"
 #include "confparse/scope.h"
 #include "confparse/source.h"
@@ -40,13 +44,19 @@ class Compiler {
            std::string prefix, std::string conf_prefix);
   ~Compiler();
 
-  // Compiles a whole file (context main) into `root`. Returns true when no emerg problem was found.
-  bool compile(const Block& file, Scope& root);
+  // Compiles a whole configuration (context main) into `root`: begin_root, visit, complete_root,
+  // and the sorting of all problems, those of reading included. Returns !failed(). Once per
+  // compiler.
+  bool compile(const Tree& tree, Scope& root);
 
   // For block setters: makes the visits described above over `block` in `scope`, whose context says
   // which directives may stand there. Checks, in nginx's order: name, place, ';' against '{',
   // number of words, duplicate; then the setter.
   void visit(const Block& block, Scope& scope);
+  // The directive whose setter (or `read` hook) runs now.
+  const Directive& directive() const { return *directive_; }
+  // scope.first_use() of that directive: true at its first use in this scope.
+  bool first_use(Scope& scope) const { return scope.first_use(*directive_); }
 
   // Runs prepare() and the `initial` texts of all modules whose root is `context`, on a new root
   // scope; and complete(), in module order, after visit(). Block setters of `http` and `stream`
@@ -82,7 +92,21 @@ class Compiler {
   // one brace.
   void late_error(uint32_t number, uint32_t stage, std::string text, const Statement* at = nullptr,
                   std::string help = {}, Severity severity = Severity::emerg);
+  // A problem that nginx finds at the closing brace of the block of `statement` (`no servers are
+  // inside upstream`): its place is that brace, `about` (default: the name) is what the caret
+  // stands under.
+  void error_at_close(const Statement& statement, std::string text, std::string help = {},
+                      const Word* about = nullptr);
+  // The outermost block (http, stream, the file) that is being compiled: its closing brace is where
+  // finish() and complete() report.
+  const Block& root_block() const { return *root_block_; }
   bool failed() const;
+
+  // Inside finish() and complete(), error() and warn() keep their place but are sorted at the
+  // closing brace of the root block, at these stages plus the module's index; late_error() takes
+  // its own.
+  static constexpr uint32_t kFinishStage = 1'000;
+  static constexpr uint32_t kCompleteStage = 100'000;
 
   // --- values ------------------------------------------------------------------------------------
   // Variables of the subsystem that is being compiled (http or stream each has its table).
@@ -90,15 +114,40 @@ class Compiler {
   void use_variables(VariableTable* table) { variables_ = table; }
   // Parses "a$b${c}$1"; reports `invalid variable name` and the like at `at`.
   Template make_template(const Statement& at, const Word& word);
+  // Compiles a regular expression; reports nginx's `pcre2_compile() failed: …` and returns null
+  // when it is wrong. `pattern` is (a part of) the word's text. Equal patterns share one object.
+  Ref<Regex> make_regex(const Statement& at, const Word& word, std::string_view pattern,
+                        bool ignore_case = false);
+  void set_pcre_jit(bool on) { pcre_jit_ = on; }
   // Prefix handling of file names: relative to the prefix (-p), or to the folder of the
   // configuration.
   std::string full_path(std::string_view path, bool relative_to_conf = false) const;
 
  private:
-  struct ModuleDirective;
+  using Deferred = std::vector<std::pair<const Statement*, const Directive*>>;
+  // What is going on, restored when a nested visit or hook returns.
+  struct Hook {
+    bool active = false;
+    uint32_t number = 0;
+    uint32_t stage = 0;
+  };
+
   void build_index();
-  void visit_statement(const Statement&, Scope&,
-                       std::vector<std::pair<const Statement*, const Directive*>>&);
+  void visit_statement(const Statement& statement, Scope& scope, Deferred& deferred);
+  // The row for this statement in this scope, or null after reporting why there is none.
+  const Directive* check(const Statement& statement, const Scope& scope);
+  bool check_form(const Statement& statement, const Directive& directive);
+  void check_include(const Statement& statement);
+  void call(SetFunction function, const Directive& directive, const Statement& statement,
+            Scope& scope);
+  void run_finish(Scope& scope);
+  void run_initial(Scope& root, const Directive& directive);
+  void report(Severity severity, const Statement& at, std::string text, std::string help,
+              const Word* word);
+  void add(Diagnostic diagnostic);
+  void sort_diagnostics();
+  std::string help_unknown(const Statement& statement, const Scope& scope) const;
+  std::string help_misplaced(const Statement& statement) const;
 
   World& world_;
   Sources& sources_;
@@ -108,7 +157,16 @@ class Compiler {
   std::vector<Diagnostic> diagnostics_;
   std::unordered_map<std::type_index, std::unique_ptr<CompilerState>> states_;
   std::unordered_multimap<std::string_view, const Directive*> index_;
+  std::vector<Tree> initial_trees_;  // statements of defaults live as long as the compiler
+  std::unordered_map<std::string, Ref<Regex>> regexes_;
   VariableTable* variables_ = nullptr;
+  const Directive* directive_ = nullptr;
+  const Block* root_block_ = nullptr;
+  Hook hook_;
+  bool pcre_jit_ = false;
 };
+
+// "http, server or location": names of the contexts in `where`, as nginx's manual calls them.
+std::string context_names(uint32_t where);
 
 }  // namespace weir::conf

@@ -29,11 +29,13 @@ class SettingsOf final : public SettingsBase {
 using SettingsSlot = uint16_t;
 SettingsSlot next_settings_slot();
 
-// The slot of a settings struct: dense, given at first use, the same for the life of the process.
+// The slot of a settings struct: dense, given before main() runs, the same for the life of the
+// process.
+template <class T>
+inline const SettingsSlot kSettingsSlot = next_settings_slot();
 template <class T>
 SettingsSlot settings_slot() {
-  static const SettingsSlot slot = next_settings_slot();
-  return slot;
+  return kSettingsSlot<T>;
 }
 
 // The settings in force in one block. A child starts with references to its parent's structs and
@@ -56,8 +58,12 @@ class Scope {
   template <class T>
   const T& get() const {
     const SettingsSlot slot = settings_slot<T>();
-    if (slot < shared_.size() && shared_[slot]) {
-      return static_cast<const SettingsOf<T>*>(shared_[slot].get())->value;
+    if (slot / kChunkSize < chunks_.size()) {
+      if (const Chunk* chunk = chunks_[slot / kChunkSize].get()) {
+        if (const SettingsBase* settings = chunk->settings[slot % kChunkSize].get()) {
+          return static_cast<const SettingsOf<T>*>(settings)->value;
+        }
+      }
     }
     return default_of<T>();
   }
@@ -65,9 +71,7 @@ class Scope {
   // Copies on first write in this scope.
   template <class T>
   T& write() {
-    const SettingsSlot slot = settings_slot<T>();
-    if (slot >= shared_.size()) shared_.resize(slot + 1);
-    auto& ref = shared_[slot];
+    Ref<SettingsBase>& ref = writable(settings_slot<T>());
     if (!ref) {
       ref = Ref<SettingsBase>(new SettingsOf<T>());
     } else if (ref->reference_count() > 1) {
@@ -120,13 +124,21 @@ class Scope {
     static const T value{};
     return value;
   }
+  // Slots are grouped so that a location that sets two things copies two groups, not the whole
+  // table.
+  static constexpr size_t kChunkSize = 8;
+  struct Chunk : RefCounted {
+    Ref<SettingsBase> settings[kChunkSize];
+  };
+  // The entry of a slot in a group that only this scope holds.
+  Ref<SettingsBase>& writable(SettingsSlot slot);
   const void* find_own(SettingsSlot slot) const;
   void* find_own_here(SettingsSlot slot) const;
   void add_own(SettingsSlot slot, void* object, void (*destroy)(void*), bool seen_by_if);
 
   Context context_;
   const Scope* parent_;
-  std::vector<Ref<SettingsBase>> shared_;
+  std::vector<Ref<Chunk>> chunks_;
   std::vector<Own> own_;
   std::vector<const Directive*> used_;  // released when the compile ends
 };

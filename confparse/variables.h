@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace weir::conf {
@@ -20,8 +21,6 @@ struct Value {
 using VariableId = uint32_t;
 inline constexpr VariableId kNoVariable = 0xffffffff;
 
-struct Pattern;
-
 // What evaluates variables at run time: an HTTP request or a stream session implements it. Ids are
 // those of the generation that it began with.
 class VariableSource {
@@ -30,9 +29,6 @@ class VariableSource {
   virtual Value variable(VariableId id) = 0;
   // Memory that lives as long as the request or session.
   virtual char* allocate(size_t size) = 0;
-  // Matches and, on success, copies the captures ($1 …; named ones become variables). `subject` need
-  // not outlive the call.
-  virtual bool match(const Pattern& pattern, std::string_view subject) = 0;
 
  protected:
   ~VariableSource() = default;
@@ -66,18 +62,28 @@ class VariableTable {
   // (nginx: `the duplicate "x" variable`).
   bool define(Variable variable);
   // The id for a use of `name` (first use gives the id). Undefined names are found by finish().
+  // Captures are variables named "$1" … "$9" (the table of a subsystem defines them), since "${1}"
+  // is an ordinary name that nothing defines.
   VariableId use(std::string_view name);
   const Variable& operator[](VariableId id) const { return variables_[id]; }
   size_t size() const { return variables_.size(); }
-  // Resolves uses against definitions and prefixes, in the order of first use. Returns the names
-  // that nothing defines (nginx: `unknown "x" variable`, no place).
+  // May be called again after further uses. Resolves uses against definitions and prefixes, in the
+  // order of first use. Returns the names that nothing defines (nginx: `unknown "x" variable`, no
+  // place).
   std::vector<std::string> finish();
-  // The definition of a name, or null. Valid until the next define() or use().
+  // The definition of a name, or null (prefixes do not count). Valid until the next define().
   const Variable* find(std::string_view name) const;
 
  private:
+  const Variable* find_prefix(std::string_view lower_name) const;
+  bool resolve(Variable& variable) const;
+
+  using Index = std::unordered_map<std::string, uint32_t>;
   std::vector<Variable> variables_;    // by id: the used ones
-  std::vector<Variable> definitions_;  // names and prefixes, sorted by finish()
+  std::vector<Variable> definitions_;  // names and prefixes, in the order of definition
+  Index use_index_;
+  Index definition_index_;
+  Index prefix_index_;
 };
 
 }  // namespace weir::conf

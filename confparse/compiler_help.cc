@@ -1,0 +1,129 @@
+#include <algorithm>
+
+#include "confparse/address.h"
+#include "confparse/compiler.h"
+#include "confparse/value.h"
+
+// What we say beyond nginx about names that are unknown or misplaced.
+
+namespace weir::conf {
+
+namespace {
+
+struct ContextName {
+  Context context;
+  const char* name;
+};
+constexpr ContextName kNames[] = {
+    {kMain, "the top level of the file"},
+    {kEvents, "events"},
+    {kHttp, "http"},
+    {kServer, "server"},
+    {kLocation, "location"},
+    {kUpstream, "upstream"},
+    {kIfInServer, "if (in server)"},
+    {kIfInLocation, "if (in location)"},
+    {kLimitExcept, "limit_except"},
+    {kStream, "stream"},
+    {kStreamServer, "server (in stream)"},
+    {kStreamUpstream, "upstream (in stream)"},
+};
+
+// Number of letters to insert, remove, change, or swap with their neighbour.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> before(b.size() + 1);
+  std::vector<size_t> row(b.size() + 1);
+  std::vector<size_t> next(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    next[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      next[j] = std::min({row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        next[j] = std::min(next[j], before[j - 2] + 1);
+      }
+    }
+    before.swap(row);
+    row.swap(next);
+  }
+  return row[b.size()];
+}
+
+bool looks_like_address(std::string_view text) {
+  const std::string_view host = text.substr(0, text.find(':'));
+  uint32_t ipv4 = 0;
+  if (parse_ipv4(host, ipv4) || text.starts_with('[') || text.starts_with("unix:")) return true;
+  // "backend:8080", "app.example.com"
+  const size_t colon = text.find(':');
+  if (colon != std::string_view::npos) return parse_number(text.substr(colon + 1)).has_value();
+  return text.find('.') != std::string_view::npos;
+}
+
+bool is_ellipsis(std::string_view text) {
+  return text.starts_with("...") || text.starts_with("\xe2\x80\xa6");
+}
+
+}  // namespace
+
+std::string context_names(uint32_t where) {
+  std::vector<const char*> names;
+  for (const ContextName& entry : kNames) {
+    if (where & entry.context) names.push_back(entry.name);
+  }
+  std::string text;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (i > 0) text += i + 1 == names.size() ? " or " : ", ";
+    text += names[i];
+  }
+  return text;
+}
+
+std::string Compiler::help_misplaced(const Statement& statement) const {
+  uint32_t where = 0;
+  const auto [begin, end] = index_.equal_range(statement.name());
+  for (auto row = begin; row != end; ++row) where |= row->second->where;
+  return "it may stand in " + context_names(where);
+}
+
+std::string Compiler::help_unknown(const Statement& statement, const Scope& scope) const {
+  const std::string_view name = statement.name();
+  if (is_ellipsis(name)) {
+    return "\"" + std::string(name.substr(0, 3)) +
+           "\" stands for lines left out of an example: delete it or write them";
+  }
+  if ((scope.context() & (kUpstream | kStreamUpstream)) && looks_like_address(name)) {
+    return "did you forget the word \"server\" before the address?";
+  }
+  if (name.starts_with("\xef\xbb\xbf")) {
+    return "the file begins with a byte order mark: save it as UTF-8 without BOM";
+  }
+  if (name.starts_with("\xe2\x80\x9c") || name.starts_with("\xe2\x80\x9d")) {
+    return "these are typographic quotes; use \" or '";
+  }
+  if (name.size() > 64) return {};
+  // A name that is valid here is better than one that is not; then the nearest.
+  const Directive* best = nullptr;
+  size_t best_distance = std::max<size_t>(1, name.size() / 3) + 1;
+  bool best_here = false;
+  for (const Module* module : modules_) {
+    for (const Directive& directive : module->directives) {
+      const size_t longer = std::max(directive.name.size(), name.size());
+      const size_t shorter = std::min(directive.name.size(), name.size());
+      if (longer - shorter >= best_distance + 1) continue;
+      const bool here = (directive.where & scope.context()) != 0;
+      const size_t distance = edit_distance(name, directive.name);
+      const bool better =
+          distance < best_distance || (distance == best_distance && here && !best_here);
+      if (!better || (best && best_here && !here)) continue;
+      best = &directive;
+      best_distance = distance;
+      best_here = here;
+    }
+  }
+  if (!best) return {};
+  std::string help = "did you mean \"" + std::string(best->name) + "\"?";
+  if (!best_here) help += " It may stand in " + context_names(best->where);
+  return help;
+}
+
+}  // namespace weir::conf
