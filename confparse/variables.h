@@ -21,12 +21,17 @@ struct Value {
 using VariableId = uint32_t;
 inline constexpr VariableId kNoVariable = 0xffffffff;
 
+struct Pattern;
+
 // What evaluates variables at run time: an HTTP request or a stream session implements it. Ids are
 // those of the generation that it began with.
 class VariableSource {
  public:
   // Evaluates (or takes from the cache of cacheable variables).
   virtual Value variable(VariableId id) = 0;
+  // Matches and, on success, copies the captures ($1 …; named ones become variables). `subject`
+  // need not outlive the call.
+  virtual bool match(const Pattern& pattern, std::string_view subject) = 0;
   // Memory that lives as long as the request or session.
   virtual char* allocate(size_t size) = 0;
 
