@@ -19,6 +19,9 @@ class BodyFilter {
   virtual void on_data(Request& request, Chain&& data, bool last, bool flush) = 0;
   // A filter that must see bytes answers true: file ranges before it are read into memory.
   virtual bool needs_bytes() const { return false; }
+  // A filter of the main request that also sees the output of its inline subrequests (ranges,
+  // compression). Others see only what their own request sends.
+  virtual bool joins_subrequests() const { return false; }
 
  protected:
   ~BodyFilter() = default;

@@ -21,6 +21,7 @@ struct Cluster;
 
 namespace weir::http {
 
+class LateLog;
 struct Location;
 struct VirtualServer;
 
@@ -117,6 +118,10 @@ struct Hooks {
   std::vector<PhaseHandler> phases[kPhaseCount];
   std::vector<HeadFilter> head_filters;
   std::vector<void (*)(Request&)> log_handlers;
+  // Beside each log handler that can: renders its lines when a tunnel begins (tunnel_handover.h).
+  // Null: nothing to log. When their number differs from log_handlers', tunnels keep their
+  // exchange.
+  std::vector<std::unique_ptr<LateLog> (*)(Request&)> tunnel_log_handlers;
 };
 
 // The compiled http block.

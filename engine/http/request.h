@@ -15,6 +15,7 @@
 #include "engine/async/task.h"
 #include "engine/base/arena.h"
 #include "engine/base/slice.h"
+#include "engine/event/deferred.h"
 #include "engine/http/codec.h"
 #include "engine/http/filter.h"
 #include "engine/http/message.h"
@@ -36,6 +37,8 @@ struct VirtualServer;
 class Session;
 class Exchange;
 class UpstreamRecord;
+class ClientBody;
+struct TunnelHandover;
 
 // Facts about the client connection that requests ask for; owned by the session.
 struct ConnectionFacts;
@@ -53,6 +56,9 @@ struct CurrentTarget {
   bool internal = false;  // after an internal redirect or in a subrequest
   // the received path needed normalising ("//", "/./", %xx): nginx's complex_uri, quoted_uri
   bool escape_needed = false;
+  // uri begins with the name of the location it was matched to (nginx's valid_location): false
+  // after `rewrite … break`; proxy_pass with a path then replaces nothing.
+  bool location_valid = true;
 };
 
 enum class SubrequestOutput : uint8_t {
@@ -94,6 +100,13 @@ class Request final : public conf::VariableSource {
     return scope_->own<T>();
   }
   void enter_scope(const conf::Scope& scope);  // rewrite's `if`, limit_except
+  // A rewrite: `uri` is decoded and lives as long as the request. With look_up the location is
+  // looked up again after the phase (rewrite, rewrite … last); without, it stays (rewrite … break).
+  // Sets current().extension, .internal, .unchanged. Args are assigned by themselves
+  // (current().args).
+  void rewrite_uri(std::string_view uri, bool look_up);
+  bool uri_changed() const { return uri_changed_; }
+  void keep_location() { uri_changed_ = false; }  // the `break` directive
   // Handler of the content phase; a location's default is set at find_config (nginx's
   // content_handler).
   void set_content_handler(PhaseHandler handler) { content_handler_ = handler; }
@@ -130,12 +143,21 @@ class Request final : public conf::VariableSource {
   PhaseResult respond(int status, std::string_view content_type, std::string_view body);
   void send_interim(int status, const HeaderList& headers);  // 100, 103
   void add_body_filter(BodyFilter* filter);
-  // 101: after send_head with status 101 the exchange hands both directions over as raw bytes.
+  // 101: after send_head() with status 101 and response().upgraded, this takes the connection away
+  // from its session (tunnel_handover.h). Renders the log lines; afterwards the handler unwinds
+  // with PhaseResult::done() and uses nothing of the request. Null: the client is gone.
+  std::unique_ptr<TunnelHandover> begin_tunnel();
   bool client_gone() const;
   uint64_t bytes_sent() const;       // $bytes_sent
   uint64_t body_bytes_sent() const;  // $body_bytes_sent
   // nginx's r->keepalive: may the connection go on after this?
   void disable_keep_alive();
+  bool keep_alive() const;
+  bool completed() const { return completed_; }  // $request_completion: all was sent
+  // Size of the received head, and all bytes received for this request ($request_length).
+  uint64_t request_length() const;
+  uint64_t started_at() const;   // Loop::now() time of the first byte ($request_time)
+  int64_t started_wall() const;  // milliseconds since the epoch
   // limit_rate in force for this request, bytes per second, 0: none (X-Accel-Limit-Rate,
   // $limit_rate).
   void set_limit_rate(uint64_t rate);
@@ -147,12 +169,15 @@ class Request final : public conf::VariableSource {
   // cycle …").
   PhaseResult redirect(std::string_view uri, std::string_view args);
   PhaseResult redirect_named(std::string_view name);  // "@name"
+  // Ends with 301, 302, 303, 307 or 308 and this Location (made absolute as configured).
+  PhaseResult redirect_client(int status, std::string_view location);
   // Starts a subrequest; it runs from the top level. The returned Request lives until the main
   // request ends. Null: too many (200 nested: cycle).
   Request* start_subrequest(std::string_view uri, std::string_view args, SubrequestOutput output);
   bool finished() const { return finished_; }  // a subrequest's response is complete
   const Chain& captured() const { return captured_; }
-  // The status that the subrequest ended with, before error pages were applied (auth_request).
+  // The status that the subrequest's response had at its end, error pages applied (auth_request); a
+  // subrequest that failed without a response: its error status.
   int finish_status() const { return finish_status_; }
 
   // --- variables
@@ -177,6 +202,8 @@ class Request final : public conf::VariableSource {
   void drop_context();
   // What the upstream attempts recorded, for $upstream_*; null while there was none.
   UpstreamRecord* upstream_record = nullptr;
+  // "http://127.0.0.1:8080/uri" of the attempt under way, for the log's context; empty: none.
+  std::string_view log_upstream;
 
   // --- log
   // -----------------------------------------------------------------------------------------------
@@ -190,8 +217,37 @@ class Request final : public conf::VariableSource {
   friend class Exchange;
   friend class PhaseEngine;
   friend class BodyFilter;
-  // The exchange helper completes the private part.
+  friend class ClientBody;
+  friend struct ErrorPages;
+  friend struct Writer;
 #include "engine/http/request_private.inc"
 };
+
+template <class T>
+T* Request::peek() {
+  for (ContextNode* node = contexts_; node != nullptr; node = node->next) {
+    if (node->tag == context_tag<T>()) return static_cast<T*>(node->object);
+  }
+  return nullptr;
+}
+
+template <class T>
+T& Request::context() {
+  if (T* found = peek<T>()) return *found;
+  auto* node = arena_->make<ContextNode>();
+  *node = ContextNode{context_tag<T>(), arena_->make<T>(), contexts_};
+  contexts_ = node;
+  return *static_cast<T*>(node->object);
+}
+
+template <class T>
+void Request::drop_context() {
+  for (ContextNode** at = &contexts_; *at != nullptr; at = &(*at)->next) {
+    if ((*at)->tag == context_tag<T>()) {
+      *at = (*at)->next;
+      return;
+    }
+  }
+}
 
 }  // namespace weir::http
