@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import time
 import unittest
 
 import harness
@@ -230,6 +231,75 @@ class Reload(harness.TestCase):
         self.assertEqual(len(self.weir.children()), 1)
         if "sanitize" not in harness.BINARY:
             self.assertLess(grown, 1 << 20)
+
+
+class Large(harness.TestCase):
+    """A configuration that takes a while to compile."""
+
+    @beyond_nginx
+    def test_traffic_does_not_stall_while_it_compiles(self):
+        filler = "".join(
+            f"server {{ listen 127.0.0.1:8080; server_name s{number}.example.com; "
+            + "".join(f"location /p{place} {{ return 200 a; }} " for place in range(10)) + "}\n"
+            for number in range(3000))
+        names = "server_names_hash_max_size 65536;\n"
+        weir = self.service(conf(1), {9001: self.backend()})
+        weir.configure(conf(2, names + filler))
+        stop = threading.Event()
+        slowest = [0.0]
+        failures = []
+
+        def client():
+            with Connection(weir.port()) as connection:
+                while not stop.is_set():
+                    begin = time.monotonic()
+                    if connection.get("/version").status != 200:
+                        failures.append("status")
+                    slowest[0] = max(slowest[0], time.monotonic() - begin)
+
+        thread = threading.Thread(target=client)
+        thread.start()
+        begin = time.monotonic()
+        try:
+            result = weir.run("-s", "reload", patience=120)
+            took = time.monotonic() - begin
+        finally:
+            stop.set()
+            thread.join()
+        self.assertEqual((result.returncode, failures), (0, []), result.stderr)
+        self.assertEqual(get(weir.port(), "/version").body, b"2")
+        if "sanitize" not in harness.BINARY:
+            self.assertLess(slowest[0], max(0.25, took / 2), f"the reload took {took:.2f} s")
+
+
+class Replaced(harness.TestCase):
+    """What cannot be changed in a running worker replaces it, politely."""
+
+    def test_change_of_user_drains_the_old_workers(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        weir = self.service(conf(1), {9001: self.backend()})
+        old = wait_until(weir.children, "the worker")
+        tunnel = self.tunnel(weir.port(), "/ws")
+        weir.reload("user daemon daemon;" + conf(2))
+        wait_until(lambda: [pid for pid in weir.children() if pid not in old], "a new worker")
+        wait_until(lambda: get(weir.port(), "/version").body == b"2", "the new configuration")
+        self.assertTrue(echo(tunnel), "the tunnel lives on in the old worker")
+        self.assertTrue(set(old) <= set(weir.children()))
+        harness.close_tunnel(tunnel)
+        wait_until(lambda: not set(old) & set(weir.children()), "the old worker to leave")
+
+    def test_shutdown_timeout_ends_what_does_not_end(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        text = "worker_shutdown_timeout 500ms;" + conf(1)
+        weir = self.service(text, {9001: self.backend()})
+        old = wait_until(weir.children, "the worker")
+        tunnel = self.tunnel(weir.port(), "/ws")
+        weir.reload("user daemon daemon;" + text.replace('"1"', '"2"'))
+        run(tunnel.wait_closed())
+        wait_until(lambda: not set(old) & set(weir.children()), "the old worker to leave")
+        self.assertEqual(get(weir.port(), "/version").body, b"2")
 
 
 class UnderWay(harness.TestCase):

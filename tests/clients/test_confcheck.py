@@ -1,0 +1,99 @@
+#!/usr/bin/python3
+"""confcheck: nginx's verdict without touching anything outside, and then more help than nginx gives."""
+
+import os
+import socket
+import subprocess
+import unittest
+
+import harness
+from harness import example
+
+
+def listing(folder):
+    return sorted((os.path.join(base, name), os.stat(os.path.join(base, name)).st_mtime_ns)
+                  for base, folders, files in os.walk(folder) for name in folders + files)
+
+
+@unittest.skipUnless(harness.CONFCHECK, "needs CONFCHECK_BINARY")
+class Confcheck(harness.TestCase):
+    def setUp(self):
+        self.place = harness.Service("", start=False)
+        self.addCleanup(self.place.stop)
+
+    def check(self, text, *options):
+        self.place.write("weir.conf", text)
+        return subprocess.run([harness.CONFCHECK, "-t", "-p", self.place.folder, "-c",
+                               self.place.path("weir.conf"), *options], capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, timeout=harness.PATIENCE, check=False)
+
+    def test_accepts_every_example_with_nginx_words(self):
+        path = self.place.path("weir.conf")
+        for name in sorted(os.listdir(f"{harness.ROOT}/conf.examples")):
+            if not name.endswith(".conf"):
+                continue
+            with self.subTest(name=name):
+                result = self.check(example(name))
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertEqual(result.stderr,
+                                 f"nginx: the configuration file {path} syntax is ok\n"
+                                 f"nginx: configuration file {path} test is successful\n")
+
+    def test_touches_nothing(self):
+        text = ("error_log logs/new.log;\npid logs/new.pid;\nevents {}\nhttp {\n"
+                "    access_log logs/access.log;\n    client_body_temp_path temp/new;\n"
+                "    proxy_temp_path temp/other;\n    server { listen 127.0.0.1:1; }\n}\n")
+        self.place.write("weir.conf", text)
+        before = listing(self.place.folder)
+        result = subprocess.run([harness.CONFCHECK, "-t", "-p", self.place.folder, "-c",
+                                 self.place.path("weir.conf")], capture_output=True, check=False,
+                                timeout=harness.PATIENCE)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(listing(self.place.folder), before)
+
+    def test_names_resolve_and_ports_are_free(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            result = self.check(
+                "user somebody-else;\nevents {}\nhttp { server {\n"
+                f"    listen 127.0.0.1:{taken.getsockname()[1]};\n"
+                "    location / { proxy_pass http://no-such-name.invalid:3000; }\n} }\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_every_problem_in_one_run(self):
+        result = self.check("events {}\nhttp {\n    proxy_conect_timeout 3s;\n"
+                            "    server {\n        listn 80;\n        sendfile maybe;\n    }\n}\n")
+        output = result.stderr + result.stdout
+        self.assertEqual(result.returncode, 1)
+        first = output.splitlines()[0]
+        self.assertEqual(first, 'nginx: [emerg] unknown directive "proxy_conect_timeout" in '
+                                f'{self.place.path("weir.conf")}:3')
+        for part in ("proxy_connect_timeout", 'unknown directive "listn"', "listen",
+                     'invalid value "maybe"', "sendfile maybe;", "^"):
+            self.assertIn(part, output)
+
+    def test_pasted_ellipsis_is_explained(self):
+        result = self.check("events {}\nhttp {\n    server {\n        ...\n"
+                            "        location / { return 200; }\n    }\n}\n")
+        self.assertEqual(result.returncode, 1)
+        lines = (result.stderr + result.stdout).splitlines()
+        self.assertTrue(lines[0].startswith('nginx: [emerg] '), lines[0])
+        self.assertGreater(len(lines), 2)
+        self.assertIn("...", "\n".join(lines[1:]))
+
+    def test_bare_address_in_upstream_is_explained(self):
+        result = self.check("events {}\nhttp {\n    upstream a {\n        192.168.3.1:3000;\n    }\n}\n")
+        self.assertEqual(result.returncode, 1)
+        lines = (result.stderr + result.stdout).splitlines()
+        self.assertIn("server 192.168.3.1:3000;", "\n".join(lines[1:]))
+
+    def test_output_to_a_closed_pipe_or_missing_file_is_no_crash(self):
+        result = subprocess.run([harness.CONFCHECK, "-t", "-c", self.place.path("missing.conf")],
+                                capture_output=True, text=True, check=False, timeout=harness.PATIENCE)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("failed (2: No such file or directory)", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
