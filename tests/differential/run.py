@@ -60,6 +60,9 @@ def run_side(label, binary, case, folder, keep):
         seen["(start)"] = {"client": server.normalise("\n".join(lines[:1]).encode("latin-1"))}
     finally:
         server.clean()
+        problems = [problem for other in server.backends for problem in other.problems]
+        if problems:
+            raise ValueError(problems[0])
         if SLOW:
             for name, took in server.times.items():
                 if took > 1.0:

@@ -54,6 +54,7 @@ class Backend:
         self.signals = signals
         self.record = record
         self.serial = 0
+        self.problems = []
         self.sockets = []
         self.threads = []
         if kind == "unix":
@@ -115,6 +116,8 @@ class Backend:
             pass
         except OSError:
             pass
+        except Exception as error:  # a mistake in the script must not pass for agreement
+            self.problems.append(f"backend {self.name}: {error!r}")
         finally:
             sock.close()
 
@@ -184,17 +187,19 @@ class Connection:
             self.run(steps)
 
     def run(self, steps):
-        for word, rest in steps:
-            ending = word in ("eof", "relay")
-            if ending:
-                with self.backend.record.lock:
-                    self.backend.record.waiting += 1
-            try:
+        """Counted as unsettled from the start where the script waits for the end of the connection."""
+        record = self.backend.record
+        ending = any(word in ("eof", "relay") for word, _ in steps)
+        if ending:
+            with record.lock:
+                record.waiting += 1
+        try:
+            for word, rest in steps:
                 self.step(word, rest)
-            finally:
-                if ending:
-                    with self.backend.record.lock:
-                        self.backend.record.waiting -= 1
+        finally:
+            if ending:
+                with record.lock:
+                    record.waiting -= 1
 
     def step(self, word, rest):
         if word == "send":
@@ -231,7 +236,7 @@ class Connection:
             if not self.backend.signals.get(rest).wait(WAIT):
                 self.note(f"waited in vain for {rest}")
         elif word == "pause":
-            time.sleep(float(rest) / 1000)
+            time.sleep(float(rest or 25) / 1000)
         elif word == "shut":
             self.sock.shutdown(socket.SHUT_WR)
         elif word == "close":
