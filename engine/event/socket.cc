@@ -131,7 +131,7 @@ Transfer Socket::peek(char* to, size_t size) {
   return failed(errno);
 }
 
-Transfer Socket::write(const iovec* vectors, size_t count) {
+Transfer Socket::write(const iovec* vectors, size_t count, bool more) {
   if (descriptor_ < 0) return failed(EBADF);
   if (!writable_) return would_block();
   msghdr message{};
@@ -139,7 +139,7 @@ Transfer Socket::write(const iovec* vectors, size_t count) {
   message.msg_iovlen = count;
   ssize_t sent;
   do {
-    sent = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL);
+    sent = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
   } while (sent < 0 && errno == EINTR);
   if (sent < 0) {
     if (!is_would_block(errno)) return failed(errno);

@@ -71,7 +71,8 @@ class Socket {
   Transfer read(char* to, size_t size);
   // Looks at what read() would give, without taking it: to see whether a waiting peer has left.
   Transfer peek(char* to, size_t size);
-  Transfer write(const iovec* vectors, size_t count);
+  // `more`: the caller writes on at once, so the kernel may wait to fill a packet (MSG_MORE).
+  Transfer write(const iovec* vectors, size_t count, bool more = false);
   // sendfile(2); bytes 0 with done never happens (a shrunken file is failed/EIO).
   Transfer send_file(int file, off_t offset, size_t size);
   void shutdown_write();
