@@ -85,6 +85,8 @@ class HeaderList {
   const Header* find(HeaderId id) const;
   const Header* find(std::string_view name) const;
   Header* find(HeaderId id);
+  // Room for `count` fields in all, so that adding that many copies nothing.
+  void reserve(Arena& arena, size_t count);
   size_t remove(HeaderId id);  // returns how many
   const Header* begin() const { return fields_; }
   const Header* end() const { return fields_ + size_; }
@@ -126,6 +128,12 @@ enum class Method : uint16_t {
   connect,
 };
 Method find_method(std::string_view name);
+// "Not Found" for 404, in nginx's words; empty for a status that has none there.
+std::string_view reason_phrase(int status);
+// ASCII only, as field names and tokens are compared (RFC 9110 section 5.1).
+bool equals_ignoring_case(std::string_view a, std::string_view b);
+// The text with ASCII letters in lower case: `text` itself where it has no capitals, else a copy.
+std::string_view lower_case(Arena& arena, std::string_view text);
 
 // How the length of a body is known. For received messages: what the peer declared. For sent ones:
 // what the sender knows; the codec chooses the framing by http/framing.
@@ -150,6 +158,10 @@ struct MessageHead {
                                   // scheme and authority of an absolute form are split off
   std::string_view scheme;        // absolute form or :scheme
   std::string_view authority;     // absolute form or :authority; empty when absent
+  std::string_view protocol;      // as in the request line, "HTTP/1.1"; empty for HTTP/0.9
+  std::string_view host;          // validated (framing.h validate_host): lower case, without port and
+                                  // final dot; from the absolute form, else from Host; may be empty
+                                  // (HTTP/1.0 and 0.9 only)
   // response
   int status = 0;
   std::string_view reason;
