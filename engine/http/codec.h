@@ -27,8 +27,12 @@ struct Reset {
   Cause cause = Cause::internal;
   bool retry_safe = false;
   int status = 0;
-  uint32_t code = 0;        // HTTP/2 error code
-  const char* reason = "";  // nginx's words for the log, static: "client sent invalid header line"
+  uint32_t code = 0;  // HTTP/2 error code
+  // nginx's words for the log: "client sent invalid method while reading client request line".
+  // Static or in the arena of the exchange.
+  const char* reason = "";
+  MessageHead* head =
+      nullptr;  // server role, malformed: what was read, for the access log; else null
 };
 
 // What a codec tells, in order, for each stream:

@@ -23,7 +23,9 @@ int64_t days_from_civil(int64_t year, int month, int day) {
   return era * 146097 + day_of_era - 719468;
 }
 
-bool leap(int year) { return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0; }
+bool leap(int year) {
+  return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+}
 
 struct Reader {
   std::string_view text;
@@ -143,7 +145,8 @@ std::optional<time_t> parse_date(std::string_view text) {
     reader.literal(" ");
     fields.year = reader.number(4);
   }
-  if (!reader.ok || fields.hour > 23 || fields.minute > 59 || fields.second > 60) return std::nullopt;
+  if (!reader.ok || fields.hour > 23 || fields.minute > 59 || fields.second > 60)
+    return std::nullopt;
   static constexpr int kLengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
   if (fields.day < 1 || fields.day > kLengths[fields.month - 1]) return std::nullopt;
   if (fields.month == 2 && fields.day == 29 && !leap(fields.year)) return std::nullopt;

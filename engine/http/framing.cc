@@ -21,7 +21,9 @@ bool contains_ignoring_case(std::string_view text, std::string_view part) {
 }
 
 // Fields that a request carries at most once in nginx: repeating them is an error, not a list.
-constexpr uint64_t bit(HeaderId id) { return uint64_t{1} << static_cast<unsigned>(id); }
+constexpr uint64_t bit(HeaderId id) {
+  return uint64_t{1} << static_cast<unsigned>(id);
+}
 constexpr uint64_t kOnce =
     bit(HeaderId::host) | bit(HeaderId::if_modified_since) | bit(HeaderId::if_unmodified_since) |
     bit(HeaderId::if_match) | bit(HeaderId::if_none_match) | bit(HeaderId::content_length) |
@@ -38,7 +40,8 @@ BodyVerdict refuse(int status, const char* reason) {
 #define WHILE_READING_HEADERS " while reading client request headers"
 #define WHILE_READING_RESPONSE " while reading response header from upstream"
 
-// The first repeated field of those that may come once, as nginx reports it; null when there is none.
+// The first repeated field of those that may come once, as nginx reports it; null when there is
+// none.
 const char* find_repeated(Arena& arena, const MessageHead& head) {
   uint64_t seen = 0;
   for (const Header& header : head.headers) {
@@ -50,8 +53,8 @@ const char* find_repeated(Arena& arena, const MessageHead& head) {
     const Header* first = head.headers.find(header.id);
     std::string_view what = header.id == HeaderId::host ? "client sent duplicate host header: \""
                                                         : "client sent duplicate header line: \"";
-    return join(arena, {what, header.name, ": ", header.value, "\", previous value: \"", first->name,
-                        ": ", first->value, "\"" WHILE_READING_HEADERS});
+    return join(arena, {what, header.name, ": ", header.value, "\", previous value: \"",
+                        first->name, ": ", first->value, "\"" WHILE_READING_HEADERS});
   }
   return nullptr;
 }
@@ -69,10 +72,12 @@ BodyVerdict judge_request_length(Arena& arena, const MessageHead& head) {
     verdict.body.bytes = *bytes;
   }
   if (coding == nullptr) return verdict;
-  // RFC 9112 section 6.1: HTTP/1.0 has no transfer codings; both fields together smell of smuggling.
+  // RFC 9112 section 6.1: HTTP/1.0 has no transfer codings; both fields together smell of
+  // smuggling.
   if (head.version < Version::http_1_1) {
-    return refuse(400, "client sent HTTP/1.0 request with \"Transfer-Encoding\" header"
-                       WHILE_READING_HEADERS);
+    return refuse(
+        400,
+        "client sent HTTP/1.0 request with \"Transfer-Encoding\" header" WHILE_READING_HEADERS);
   }
   if (!equals_ignoring_case(coding->value, "chunked")) {
     return refuse(501, join(arena, {"client sent unknown \"Transfer-Encoding\": \"", coding->value,
@@ -80,8 +85,8 @@ BodyVerdict judge_request_length(Arena& arena, const MessageHead& head) {
   }
   if (length != nullptr) {
     return refuse(400,
-                  "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time"
-                  WHILE_READING_HEADERS);
+                  "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same "
+                  "time" WHILE_READING_HEADERS);
   }
   verdict.body = {BodyLength::Kind::chunked, 0};
   return verdict;
@@ -114,9 +119,11 @@ BodyVerdict judge_request(Arena& arena, MessageHead& head) {
   if (host != nullptr) {
     auto valid = validate_host(arena, host->value);
     if (!valid) return refuse(400, "client sent invalid host header" WHILE_READING_HEADERS);
-    if (head.host.empty()) head.host = *valid;  // the absolute form goes first (RFC 9112 section 3.2.2)
+    if (head.host.empty())
+      head.host = *valid;  // the absolute form goes first (RFC 9112 section 3.2.2)
   } else if (head.version >= Version::http_1_1) {
-    return refuse(400, "client sent HTTP/1.1 request without \"Host\" header" WHILE_READING_HEADERS);
+    return refuse(400,
+                  "client sent HTTP/1.1 request without \"Host\" header" WHILE_READING_HEADERS);
   }
   BodyVerdict verdict = judge_request_length(arena, head);
   if (verdict.status != 0) return verdict;
@@ -140,22 +147,22 @@ BodyVerdict judge_response(Arena& arena, const MessageHead& head, const RequestF
   }
   if (length != nullptr && coding != nullptr) {
     return refuse(502,
-                  "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time"
-                  WHILE_READING_RESPONSE);
+                  "upstream sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same "
+                  "time" WHILE_READING_RESPONSE);
   }
   BodyVerdict verdict;
   std::optional<uint64_t> bytes;
   if (length != nullptr) {
     bytes = parse_content_length(length->value);
     if (!bytes) {
-      return refuse(502, join(arena, {"upstream sent invalid \"Content-Length\" header: \"",
-                                      length->name, ": ", length->value,
-                                      "\"" WHILE_READING_RESPONSE}));
+      return refuse(
+          502, join(arena, {"upstream sent invalid \"Content-Length\" header: \"", length->name,
+                            ": ", length->value, "\"" WHILE_READING_RESPONSE}));
     }
   }
   if (coding != nullptr && !equals_ignoring_case(coding->value, "chunked")) {
-    return refuse(502, join(arena, {"upstream sent unknown \"Transfer-Encoding\": \"", coding->value,
-                                    "\"" WHILE_READING_RESPONSE}));
+    return refuse(502, join(arena, {"upstream sent unknown \"Transfer-Encoding\": \"",
+                                    coding->value, "\"" WHILE_READING_RESPONSE}));
   }
   // RFC 9110 section 7.8: a server switches only to what the client asked for.
   if (head.status == 101) {
@@ -165,7 +172,8 @@ BodyVerdict judge_response(Arena& arena, const MessageHead& head, const RequestF
     return verdict;
   }
   // RFC 9112 section 6.3 rule 1. The declared length is kept for the head's reader.
-  if (request.method == Method::head || head.status == 204 || head.status == 304 || head.status < 200) {
+  if (request.method == Method::head || head.status == 204 || head.status == 304 ||
+      head.status < 200) {
     if (bytes) verdict.body.bytes = *bytes;
     return verdict;
   }
@@ -196,7 +204,8 @@ bool response_keeps_alive(const MessageHead& head) {
   if (head.version < Version::http_1_1) return false;
   if (head.headers.find(HeaderId::connection) == nullptr) return true;
   for (const Header& header : head.headers) {
-    if (header.id == HeaderId::connection && contains_ignoring_case(header.value, "close")) return false;
+    if (header.id == HeaderId::connection && contains_ignoring_case(header.value, "close"))
+      return false;
   }
   return true;
 }
@@ -216,7 +225,8 @@ SentFraming frame_response(const MessageHead& head, const ReceivedFacts& request
     return framing;
   }
   // RFC 9110 section 8.6: no Content-Length in 1xx and 204.
-  bool known = head.body.kind == BodyLength::Kind::exact || head.body.kind == BodyLength::Kind::none;
+  bool known =
+      head.body.kind == BodyLength::Kind::exact || head.body.kind == BodyLength::Kind::none;
   framing.content_length = known && head.status >= 200 && head.status != 204;
   if (request.method == Method::head || head.status < 200 || head.status == 204 ||
       head.status == 304) {

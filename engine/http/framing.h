@@ -23,8 +23,8 @@ struct BodyVerdict {
 };
 // RFC 9112 section 6.3 for requests, made strict: repeated fields, Content-Length with
 // Transfer-Encoding and Transfer-Encoding in HTTP/1.0 are refused (400), codings other than one
-// `chunked` too (501). Also the other checks nginx makes of a whole request head: repeated fields that
-// may come once, Host (missing, invalid); fills head.host.
+// `chunked` too (501). Also the other checks nginx makes of a whole request head: repeated fields
+// that may come once, Host (missing, invalid); fills head.host.
 BodyVerdict judge_request(Arena& arena, MessageHead& head);
 
 // What a client remembers of its request to read the answer.
@@ -39,7 +39,8 @@ BodyVerdict judge_response(Arena& arena, const MessageHead& head, const RequestF
 bool request_keeps_alive(const MessageHead& head);
 bool response_keeps_alive(const MessageHead& head);
 
-// How a response is framed to the client (RFC 9112 sections 6.1 to 6.3, RFC 9110 sections 6.4.1, 8.6).
+// How a response is framed to the client (RFC 9112 sections 6.1 to 6.3, RFC 9110
+// sections 6.4.1, 8.6).
 struct SentFraming {
   enum class Body : uint8_t {
     absent,  // HEAD, 1xx, 204, 304: bytes of a body are dropped
@@ -64,8 +65,9 @@ bool is_hop_by_hop(HeaderId id);
 // Is `token` in the comma list? Case does not matter.
 bool has_token(std::string_view list, std::string_view token);
 
-// nginx's rules for a host, from Host or the request line: port and final dot go, letters become lower
-// case, empty labels, slashes, blanks and control characters are refused. Nothing when refused.
+// nginx's rules for a host, from Host or the request line: port and final dot go, letters become
+// lower case, empty labels, slashes, blanks and control characters are refused. Nothing when
+// refused.
 std::optional<std::string_view> validate_host(Arena& arena, std::string_view host);
 
 }  // namespace weir::http

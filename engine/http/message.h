@@ -159,9 +159,9 @@ struct MessageHead {
   std::string_view scheme;        // absolute form or :scheme
   std::string_view authority;     // absolute form or :authority; empty when absent
   std::string_view protocol;      // as in the request line, "HTTP/1.1"; empty for HTTP/0.9
-  std::string_view host;          // validated (framing.h validate_host): lower case, without port and
-                                  // final dot; from the absolute form, else from Host; may be empty
-                                  // (HTTP/1.0 and 0.9 only)
+  std::string_view host;  // validated (framing.h validate_host): lower case, without port and
+                          // final dot; from the absolute form, else from Host; may be empty
+                          // (HTTP/1.0 and 0.9 only)
   // response
   int status = 0;
   std::string_view reason;
@@ -173,6 +173,10 @@ struct MessageHead {
   bool upgrade = false;    // request: carries Upgrade; response: 101
   bool expect_continue = false;
   uint32_t bytes = 0;  // size of the head on the wire, line ends included
+  // response to be sent, HTTP/1
+  bool chunked_allowed = true;  // chunked_transfer_encoding
+  uint32_t keep_alive_seconds =
+      0;  // keepalive_timeout's second value: Keep-Alive: timeout=N; 0: none
 };
 
 }  // namespace weir::http

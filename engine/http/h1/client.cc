@@ -49,9 +49,9 @@ class ClientCodec final : public ExchangeCodec {
   ClientOptions options_;
   Arena* arena_ = nullptr;  // of the exchange, while it is open
   RequestFacts request_;
-  bool open_ = false;       // open_stream to next_exchange
-  bool begun_ = false;      // on_begin was called
-  bool used_ = false;       // bytes of an answer came
+  bool open_ = false;   // open_stream to next_exchange
+  bool begun_ = false;  // on_begin was called
+  bool used_ = false;   // bytes of an answer came
   uint8_t interim_count_ = 0;
 };
 
@@ -252,7 +252,8 @@ void ClientCodec::end_of_input() {
         break;
       }
       begin_response();
-      // A connection that died before it answered anything: the peer may never have seen the request.
+      // A connection that died before it answered anything: the peer may never have seen the
+      // request.
       fail(Reset::Cause::peer_reset, 502,
            "upstream prematurely closed connection while reading response header from upstream",
            nullptr, !used_);

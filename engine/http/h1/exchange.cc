@@ -117,7 +117,8 @@ size_t ExchangeCodec::feed_trailers(const Slice& bytes, size_t from) {
     return 2;
   }
   size_t before = parser.pending.size();
-  size_t taken = std::min<size_t>(fresh.size(), kTrailerLimit + 1 - std::min<size_t>(before, kTrailerLimit));
+  size_t taken =
+      std::min<size_t>(fresh.size(), kTrailerLimit + 1 - std::min<size_t>(before, kTrailerLimit));
   parser.pending.append(fresh.substr(0, taken));
   auto result = parser.parse(parser.pending);
   if (result == HeadParser::Result::incomplete) return taken;

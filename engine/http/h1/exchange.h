@@ -36,15 +36,15 @@ class ExchangeCodec : public Codec {
 
  protected:
   enum class Receiving : uint8_t {
-    idle,         // between messages
-    head,         // some bytes of one
+    idle,  // between messages
+    head,  // some bytes of one
     exact,
     chunked,
     trailers,
     until_close,
-    raw,          // a tunnel
-    done,         // the message is complete
-    dead,         // malformed or cancelled: bytes are dropped
+    raw,   // a tunnel
+    done,  // the message is complete
+    dead,  // malformed or cancelled: bytes are dropped
   };
   enum class Sending : uint8_t { idle, absent, exact, chunked, until_close, raw, done, dead };
 
@@ -78,12 +78,12 @@ class ExchangeCodec : public Codec {
   Writer writer_;
   uint64_t body_left_ = 0;  // to receive
   uint64_t send_left_ = 0;
-  size_t owed_ = 0;         // bytes of on_data without credit
+  size_t owed_ = 0;  // bytes of on_data without credit
   StreamId stream_ = 0;
   Receiving receiving_ = Receiving::idle;
   Sending sending_ = Sending::idle;
-  bool keep_alive_ = true;   // as far as this exchange allows
-  bool finishing_ = false;   // finish_connection was called
+  bool keep_alive_ = true;  // as far as this exchange allows
+  bool finishing_ = false;  // finish_connection was called
 
  private:
   size_t feed_body(const Slice& bytes, size_t from, size_t count);

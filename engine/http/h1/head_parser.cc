@@ -33,12 +33,16 @@ constexpr std::array<uint8_t, 256> make_name_classes() {
 }
 constexpr auto kNameClass = make_name_classes();
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 bool is_alpha(char c) {
   c = static_cast<char>(c | 0x20);
   return c >= 'a' && c <= 'z';
 }
-bool is_method_character(char c) { return (c >= 'A' && c <= 'Z') || c == '_' || c == '-'; }
+bool is_method_character(char c) {
+  return (c >= 'A' && c <= 'Z') || c == '_' || c == '-';
+}
 bool is_control(char c) {
   auto byte = static_cast<unsigned char>(c);
   return byte < 0x20 || byte == 0x7f;
@@ -88,8 +92,9 @@ HeadParser::Result HeadParser::fail(Problem problem, uint32_t line, uint32_t sto
   return Result::malformed;
 }
 
-// nginx reads a head into one small buffer, then into a few large ones; a line that a buffer's end cuts
-// moves to the next one whole. False: this line (so many bytes, line end included) fits nowhere.
+// nginx reads a head into one small buffer, then into a few large ones; a line that a buffer's end
+// cuts moves to the next one whole. False: this line (so many bytes, line end included) fits
+// nowhere.
 bool HeadParser::account(uint32_t line, uint32_t size) {
   if (kind_ != Kind::request) return line + size <= head_limit_;
   if (size <= buffer_left_) {
@@ -110,7 +115,8 @@ HeadParser::Result HeadParser::out_of_bytes(uint32_t line, size_t size) {
     return Result::incomplete;
   }
   if (held < buffer_left_) return Result::incomplete;
-  if (buffers_used_ < limits_->buffer_count && held < limits_->buffer_size) return Result::incomplete;
+  if (buffers_used_ < limits_->buffer_count && held < limits_->buffer_size)
+    return Result::incomplete;
   line_ = in_fields_ ? line_ : Span{line, held};
   return fail(in_fields_ ? Problem::header_too_long : Problem::uri_too_long, line,
               static_cast<uint32_t>(size));
@@ -130,15 +136,16 @@ HeadParser::Result HeadParser::parse_first_line(const char* data, size_t size) {
   return kind_ == Kind::request ? parse_request_line(data, size) : parse_status_line(data, size);
 }
 
-// RFC 9112 section 3, as nginx reads it: any token of capitals, hyphen and underscore for the method,
-// runs of spaces between the parts, raw bytes above 0x7f in the target, no blanks there.
+// RFC 9112 section 3, as nginx reads it: any token of capitals, hyphen and underscore for the
+// method, runs of spaces between the parts, raw bytes above 0x7f in the target, no blanks there.
 HeadParser::Result HeadParser::parse_request_line(const char* data, size_t size) {
   auto limit = static_cast<uint32_t>(size);
   uint32_t at = 0;
   while (at < limit && is_method_character(data[at])) ++at;
   if (at < limit && (data[at] != ' ' || at == 0)) {
     const void* line_end = std::memchr(data, '\n', size);
-    line_.size = line_end ? static_cast<uint32_t>(static_cast<const char*>(line_end) - data) : limit;
+    line_.size =
+        line_end ? static_cast<uint32_t>(static_cast<const char*>(line_end) - data) : limit;
     if (line_.size > 0 && data[line_.size - 1] == '\r') --line_.size;
     return fail(Problem::method, 0, at);
   }
@@ -184,8 +191,8 @@ HeadParser::Result HeadParser::parse_request_target(const char* data, uint32_t& 
 HeadParser::Result HeadParser::parse_absolute_form(const char* data, uint32_t& at, uint32_t end) {
   uint32_t from = at;
   if (!is_alpha(data[at])) return fail(Problem::request_line, 0, at);
-  while (at < end && (is_alpha(data[at]) || is_digit(data[at]) || data[at] == '+' || data[at] == '-' ||
-                      data[at] == '.')) {
+  while (at < end && (is_alpha(data[at]) || is_digit(data[at]) || data[at] == '+' ||
+                      data[at] == '-' || data[at] == '.')) {
     ++at;
   }
   if (end - at < 3 || std::memcmp(data + at, "://", 3) != 0) {
@@ -250,8 +257,8 @@ HeadParser::Result HeadParser::parse_version(const char* data, uint32_t at, uint
   return Result::complete;
 }
 
-// RFC 9112 section 4, as nginx reads it: HTTP/1.x or later, three digits, then nothing, a space or a
-// dot, and any text. Anything else is the body of an HTTP/0.9 answer.
+// RFC 9112 section 4, as nginx reads it: HTTP/1.x or later, three digits, then nothing, a space or
+// a dot, and any text. Anything else is the body of an HTTP/0.9 answer.
 HeadParser::Result HeadParser::parse_status_line(const char* data, size_t size) {
   auto limit = static_cast<uint32_t>(size);
   uint32_t prefix = limit < 5 ? limit : 5;
@@ -324,9 +331,9 @@ HeadParser::Result HeadParser::parse_name(const char* data, uint32_t& at, uint32
   return Result::incomplete;
 }
 
-// RFC 9112 section 5, strict where requests are smuggled: no folded lines, no blank before the colon, no
-// bare CR, no NUL. A bare LF ends a line of a head, as in nginx, but not one of a chunked body's
-// trailers. A line without a colon is a field with an empty value there, and here.
+// RFC 9112 section 5, strict where requests are smuggled: no folded lines, no blank before the
+// colon, no bare CR, no NUL. A bare LF ends a line of a head, as in nginx, but not one of a chunked
+// body's trailers. A line without a colon is a field with an empty value there, and here.
 HeadParser::Result HeadParser::parse_fields(const char* data, size_t size) {
   auto limit = static_cast<uint32_t>(size);
   for (;;) {

@@ -10,11 +10,11 @@
 
 namespace weir::http::h1 {
 
-// Reads the head of one message, or the trailer section of a chunked body, by nginx's rules: what is
-// refused, what is dropped, how the buffers of client_header_buffer_size and
-// large_client_header_buffers run out. One scan of the text; the results are offsets, so the text may
-// move while it grows. The text is the whole head from its first byte; parse() goes on where the last
-// call ran out of bytes.
+// Reads the head of one message, or the trailer section of a chunked body, by nginx's rules: what
+// is refused, what is dropped, how the buffers of client_header_buffer_size and
+// large_client_header_buffers run out. One scan of the text; the results are offsets, so the text
+// may move while it grows. The text is the whole head from its first byte; parse() goes on where
+// the last call ran out of bytes.
 class HeadParser {
  public:
   enum class Kind : uint8_t { request, response, trailers };
@@ -88,13 +88,13 @@ class HeadParser {
   Version version_ = Version::http_1_0;
   uint16_t status_ = 0;
   uint32_t head_limit_ = 0;
-  uint32_t position_ = 0;       // up to here the text is parsed, line by line
-  uint32_t buffer_left_ = 0;    // nginx's current header buffer
-  uint32_t buffers_used_ = 0;   // large ones
-  uint32_t field_count_ = 0;    // dropped ones included
+  uint32_t position_ = 0;      // up to here the text is parsed, line by line
+  uint32_t buffer_left_ = 0;   // nginx's current header buffer
+  uint32_t buffers_used_ = 0;  // large ones
+  uint32_t field_count_ = 0;   // dropped ones included
   const HeadLimits* limits_ = nullptr;
   Span line_, method_, target_, scheme_, authority_, protocol_, reason_;
-  bool empty_path_ = false;     // absolute form without a path: the target is "/"
+  bool empty_path_ = false;  // absolute form without a path: the target is "/"
   Failure failure_;
   std::vector<Field> fields_;
 };

@@ -98,7 +98,8 @@ void ServerCodec::accept_head(MessageHead& head) {
   }
   head.body = verdict.body;
   head.keep_alive = request_keeps_alive(head);
-  head.upgrade = head.headers.find(HeaderId::upgrade) != nullptr && head.version >= Version::http_1_1;
+  head.upgrade =
+      head.headers.find(HeaderId::upgrade) != nullptr && head.version >= Version::http_1_1;
   const Header* expect = head.headers.find(HeaderId::expect);
   head.expect_continue = expect != nullptr && head.version >= Version::http_1_1 &&
                          equals_ignoring_case(expect->value, "100-continue");
@@ -115,8 +116,8 @@ void ServerCodec::refuse_head(std::string_view text) {
   fail(Reset::Cause::malformed, problem_status(failure.problem), reason, head);
 }
 
-// Behind a complete request: the next one waits for next_exchange(), a tunnel begins, or nothing may
-// come any more.
+// Behind a complete request: the next one waits for next_exchange(), a tunnel begins, or nothing
+// may come any more.
 size_t ServerCodec::feed_surplus(size_t count) {
   if (tunnel_wanted_) {
     receiving_ = Receiving::raw;

@@ -123,8 +123,7 @@ void Writer::interim_head(const MessageHead& head) {
 }
 
 void Writer::request_head(const MessageHead& head) {
-  char* begin =
-      take(32 + head.method_text.size() + head.target.size() + fields_size(head.headers));
+  char* begin = take(32 + head.method_text.size() + head.target.size() + fields_size(head.headers));
   Cursor to{begin};
   to.text(head.method_text);
   to.byte(' ');
@@ -151,7 +150,9 @@ void Writer::chunk(Chain& data) {
   output_.push(Slice::borrowed("\r\n"));
 }
 
-void Writer::last_chunk() { output_.push(Slice::borrowed("0\r\n\r\n")); }
+void Writer::last_chunk() {
+  output_.push(Slice::borrowed("0\r\n\r\n"));
+}
 
 void Writer::last_chunk(const HeaderList& trailers) {
   char* begin = take(8 + fields_size(trailers));

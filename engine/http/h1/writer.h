@@ -9,13 +9,13 @@
 
 namespace weir::http::h1 {
 
-// Puts heads and chunk framing into an output chain. Text is copied, in one pass, into a block that is
-// shared by everything written until release().
+// Puts heads and chunk framing into an output chain. Text is copied, in one pass, into a block that
+// is shared by everything written until release().
 class Writer {
  public:
-  // nginx's order: status line, Server, Date, Content-Type, Content-Length, Last-Modified, Location,
-  // Transfer-Encoding, Connection, Keep-Alive, then the rest as listed. The list begins with those of
-  // Server, Date and Content-Type it has, then those of Last-Modified and Location.
+  // nginx's order: status line, Server, Date, Content-Type, Content-Length, Last-Modified,
+  // Location, Transfer-Encoding, Connection, Keep-Alive, then the rest as listed. The list begins
+  // with those of Server, Date and Content-Type it has, then those of Last-Modified and Location.
   void response_head(const MessageHead& head, const SentFraming& framing);
   void interim_head(const MessageHead& head);
   // Fields exactly as listed.
