@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -28,17 +29,25 @@ enum class Method : uint8_t { round_robin };  // further balancers join here
 
 struct KeepalivePolicy {
   bool enabled = true;
-  bool local = false;  // connections are not shared between locations
+  bool local = true;  // connections are not shared between locations
   uint32_t connections = 32;
   uint64_t requests = 1000;
   uint64_t time_milliseconds = 3600000;
   uint64_t timeout_milliseconds = 60000;
 };
 
+// Tells clusters of different generations apart, whatever their addresses in memory. Atomic because
+// configurations are compiled on a helper thread.
+inline uint64_t next_cluster_id() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
 // A group of servers, from an upstream block or implied by a proxy_pass with a host. Part of the
 // generation: const after compile.
 struct Cluster {
-  std::string name;  // "backend"; "example.com:8080" when implied
+  uint64_t id = next_cluster_id();  // grows with the generations
+  std::string name;                 // "backend"; "example.com:8080" when implied
   bool implied = false;
   uint16_t default_port = 0;
   std::vector<Server> servers;

@@ -5,8 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/async/event.h"
-#include "engine/http/codec.h"
+#include "engine/event/timer.h"
 #include "engine/upstream/cluster.h"
 
 namespace weir {
@@ -15,25 +14,63 @@ struct Worker;
 
 namespace weir::upstream {
 
-class PeerSet;  // run-time state of one cluster: current weights, failures, open connections
-
 // Which peers an exchange has tried, and what the balancer says next. One per request that goes
-// upstream; knows no HTTP.
+// upstream; knows no HTTP. Destroying it releases the peer in use.
 class Selection {
  public:
-  // A peer to try, or null: no live upstreams (nginx: "no live upstreams while connecting to
-  // upstream").
   struct Peer {
     net::Address address;
-    std::string_view text;  // "127.0.0.1:8080", for $upstream_addr
-    void* state = nullptr;
+    std::string text;  // "127.0.0.1:8080", for $upstream_addr; lives as long as the Selection
   };
   virtual ~Selection() = default;
+  // A peer to try, or null: no live upstreams (nginx: "no live upstreams while connecting to
+  // upstream").
   virtual const Peer* next() = 0;
-  // Ends the use of the peer given by next(): success or failure of the attempt (max_fails).
+  // Ends the use of the peer given by next(). failed counts against max_fails; ok clears failures;
+  // released does neither (an answer such as 404 that only moves on). True: this failure made the
+  // server unavailable for fail_timeout ("upstream server temporarily disabled").
   enum class Result : uint8_t { ok, failed, released };
-  virtual void finish(Result result) = 0;
+  virtual bool finish(Result result) = 0;
+  // Attempts left, the one in use included.
   virtual uint32_t tries_left() const = 0;
+  virtual void limit_tries(uint32_t limit) = 0;
+  // A pooled connection turned out to be closed: that attempt was not one.
+  virtual void give_try_back() = 0;
+};
+
+class Pool;
+
+// A connection that can wait in a pool between two uses. What it is made of (socket, codec) is its
+// own affair: it watches its socket while idle and calls leave_pool() when the peer closes or
+// sends.
+class PooledConnection {
+ public:
+  PooledConnection();
+  PooledConnection(const PooledConnection&) = delete;
+  PooledConnection& operator=(const PooledConnection&) = delete;
+  virtual ~PooledConnection();
+
+  // Filled by whoever opens the connection: two connections with equal address and traits are
+  // interchangeable. Traits say everything else that made it: local address, protocol, settings of
+  // the socket, and the location with `keepalive … local`.
+  net::Address address;
+  std::string traits;
+  uint64_t opened_at = 0;  // Loop::now()
+  uint32_t uses = 0;
+
+  bool pooled() const { return pool_ != nullptr; }
+
+ protected:
+  // Takes itself out of its pool and is destroyed. Touch nothing afterwards.
+  void leave_pool();
+
+ private:
+  friend class Pool;
+  static void timed_out(void* self);
+  Pool* pool_ = nullptr;
+  PooledConnection* newer_ = nullptr;
+  PooledConnection* older_ = nullptr;
+  Timer idle_timer_;
 };
 
 // Everything of a worker that changes while serving and outlives generations: peers' weights and
@@ -41,12 +78,23 @@ class Selection {
 // connection by all that made it.
 class Runtime {
  public:
+  // Keeps the reference for later; `worker` need not be complete yet.
   explicit Runtime(Worker& worker);
   ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
   // State is found again by cluster name and peer address after a reload; gone peers are dropped
-  // when their last user goes. `key` for hash balancers, empty here.
+  // when their last user goes. `cluster` outlives the selection.
   std::unique_ptr<Selection> select(const Cluster& cluster);
-  // Closes idle pooled connections (drain).
+
+  // The idle connection used last that fits, or null.
+  std::unique_ptr<PooledConnection> take(const Cluster& cluster, const net::Address& address,
+                                         std::string_view traits);
+  // Keeps it, unless policy or age forbid; the oldest goes when there are too many.
+  void give(const Cluster& cluster, std::unique_ptr<PooledConnection> connection);
+  size_t idle_connections() const;
+  // Closes idle pooled connections, and keeps none from now on (drain).
   void close_idle();
 
  private:

@@ -1,0 +1,72 @@
+#include "engine/upstream/runtime.h"
+
+#include <unordered_map>
+
+#include "engine/upstream/pool.h"
+#include "engine/upstream/round_robin.h"
+#include "engine/worker.h"
+
+namespace weir::upstream {
+namespace {
+
+int64_t loop_seconds(void* loop) {
+  return static_cast<Loop*>(loop)->wall_milliseconds() / 1000;
+}
+
+}  // namespace
+
+struct Runtime::Implementation {
+  explicit Implementation(Worker& worker) : worker(worker) {}
+  // What is kept for a cluster's name.
+  struct Entry {
+    Ref<PeerSet> peers;
+    std::unique_ptr<Pool> pool;
+  };
+  Entry& entry(const Cluster& cluster) { return entries[cluster.name]; }
+  Worker& worker;
+  std::unordered_map<std::string, Entry> entries;
+  bool closing = false;
+};
+
+Runtime::Runtime(Worker& worker) : implementation_(std::make_unique<Implementation>(worker)) {}
+
+Runtime::~Runtime() = default;
+
+std::unique_ptr<Selection> Runtime::select(const Cluster& cluster) {
+  Implementation::Entry& entry = implementation_->entry(cluster);
+  if (!entry.peers || entry.peers->cluster_id() != cluster.id) {
+    // A reload, or a request that began before one: the states are shared either way.
+    entry.peers = make_ref<PeerSet>(cluster, entry.peers.get());
+  }
+  return make_round_robin(entry.peers, loop_seconds, &implementation_->worker.loop);
+}
+
+std::unique_ptr<PooledConnection> Runtime::take(const Cluster& cluster, const net::Address& address,
+                                                std::string_view traits) {
+  Implementation::Entry& entry = implementation_->entry(cluster);
+  return entry.pool ? entry.pool->take(address, traits) : nullptr;
+}
+
+void Runtime::give(const Cluster& cluster, std::unique_ptr<PooledConnection> connection) {
+  if (implementation_->closing) return;
+  Implementation::Entry& entry = implementation_->entry(cluster);
+  if (!entry.pool) entry.pool = std::make_unique<Pool>(implementation_->worker.loop);
+  entry.pool->give(cluster.keepalive, std::move(connection));
+}
+
+size_t Runtime::idle_connections() const {
+  size_t count = 0;
+  for (const auto& [name, entry] : implementation_->entries) {
+    if (entry.pool) count += entry.pool->size();
+  }
+  return count;
+}
+
+void Runtime::close_idle() {
+  implementation_->closing = true;
+  for (auto& [name, entry] : implementation_->entries) {
+    if (entry.pool) entry.pool->clear();
+  }
+}
+
+}  // namespace weir::upstream
