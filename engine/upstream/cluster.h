@@ -48,6 +48,7 @@ inline uint64_t next_cluster_id() {
 struct Cluster {
   uint64_t id = next_cluster_id();  // grows with the generations
   std::string name;                 // "backend"; "example.com:8080" when implied
+  std::string host;                 // as messages name it, without port
   bool implied = false;
   uint16_t default_port = 0;
   std::vector<Server> servers;

@@ -18,8 +18,7 @@ void PooledConnection::timed_out(void* self) {
   static_cast<PooledConnection*>(self)->leave_pool();
 }
 
-std::unique_ptr<PooledConnection> Pool::take(const net::Address& address,
-                                             std::string_view traits) {
+std::unique_ptr<PooledConnection> Pool::take(const net::Address& address, std::string_view traits) {
   for (PooledConnection* at = newest_; at; at = at->older_) {
     if (!(at->address == address) || at->traits != traits) continue;
     remove(*at);

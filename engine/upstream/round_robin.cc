@@ -5,7 +5,8 @@
 namespace weir::upstream {
 namespace {
 
-void adopt_state(WeightedPeer& peer, const std::vector<WeightedPeer>* old, std::vector<bool>& taken) {
+void adopt_state(WeightedPeer& peer, const std::vector<WeightedPeer>* old,
+                 std::vector<bool>& taken) {
   for (size_t i = 0; old && i < old->size(); ++i) {
     const WeightedPeer& before = (*old)[i];
     if (taken[i] || !(before.shown.address == peer.shown.address)) continue;
@@ -21,8 +22,8 @@ void adopt_state(WeightedPeer& peer, const std::vector<WeightedPeer>* old, std::
   peer.state->effective_weight = peer.weight;
 }
 
-void add_peers(std::vector<WeightedPeer>& peers, const Server& server, const std::vector<WeightedPeer>* old,
-               std::vector<bool>& taken) {
+void add_peers(std::vector<WeightedPeer>& peers, const Server& server,
+               const std::vector<WeightedPeer>* old, std::vector<bool>& taken) {
   for (const net::Address& address : server.addresses) {
     WeightedPeer peer;
     peer.shown.address = address;

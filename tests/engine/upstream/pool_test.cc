@@ -1,8 +1,5 @@
 #include "engine/upstream/pool.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include <catch2/catch.hpp>
 #include <string>
 
@@ -12,13 +9,7 @@ using namespace weir::upstream;
 namespace {
 
 net::Address peer_address(uint16_t port) {
-  sockaddr_in in{};
-  in.sin_family = AF_INET;
-  in.sin_port = htons(port);
-  in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  conf::SocketAddress bytes;
-  bytes.bytes.assign(reinterpret_cast<const char*>(&in), sizeof in);
-  return net::Address(bytes);
+  return *net::Address::parse_host("127.0.0.1", port);
 }
 
 struct Fake final : PooledConnection {

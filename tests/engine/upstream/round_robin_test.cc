@@ -1,8 +1,5 @@
 #include "engine/upstream/round_robin.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include <catch2/catch.hpp>
 #include <string>
 
@@ -12,13 +9,7 @@ using namespace weir::upstream;
 namespace {
 
 net::Address peer_address(uint16_t port) {
-  sockaddr_in in{};
-  in.sin_family = AF_INET;
-  in.sin_port = htons(port);
-  in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  conf::SocketAddress bytes;
-  bytes.bytes.assign(reinterpret_cast<const char*>(&in), sizeof in);
-  return net::Address(bytes);
+  return *net::Address::parse_host("127.0.0.1", port);
 }
 
 Server make_server(uint16_t port, uint32_t weight = 1) {
@@ -28,7 +19,9 @@ Server make_server(uint16_t port, uint32_t weight = 1) {
   return server;
 }
 
-int64_t read_clock(void* clock) { return *static_cast<int64_t*>(clock); }
+int64_t read_clock(void* clock) {
+  return *static_cast<int64_t*>(clock);
+}
 
 struct Fixture {
   Cluster cluster;
