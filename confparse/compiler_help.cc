@@ -102,27 +102,24 @@ std::string Compiler::help_unknown(const Statement& statement, const Scope& scop
   }
   if (name.size() > 64) return {};
   // A name that is valid here is better than one that is not; then the nearest.
+  const size_t most = std::max<size_t>(1, name.size() / 3);
   const Directive* best = nullptr;
-  size_t best_distance = std::max<size_t>(1, name.size() / 3) + 1;
-  bool best_here = false;
+  std::pair<bool, size_t> best_rank{true, most + 1};
   for (const Module* module : modules_) {
     for (const Directive& directive : module->directives) {
       const size_t longer = std::max(directive.name.size(), name.size());
       const size_t shorter = std::min(directive.name.size(), name.size());
-      if (longer - shorter >= best_distance + 1) continue;
-      const bool here = (directive.where & scope.context()) != 0;
+      if (longer - shorter > most) continue;
       const size_t distance = edit_distance(name, directive.name);
-      const bool better =
-          distance < best_distance || (distance == best_distance && here && !best_here);
-      if (!better || (best && best_here && !here)) continue;
+      const std::pair rank((directive.where & scope.context()) == 0, distance);
+      if (distance > most || rank >= best_rank) continue;
       best = &directive;
-      best_distance = distance;
-      best_here = here;
+      best_rank = rank;
     }
   }
   if (!best) return {};
   std::string help = "did you mean \"" + std::string(best->name) + "\"?";
-  if (!best_here) help += " It may stand in " + context_names(best->where);
+  if (best_rank.first) help += " It may stand in " + context_names(best->where);
   return help;
 }
 

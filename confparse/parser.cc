@@ -167,7 +167,7 @@ Parser::Stop Parser::statements(Frame& frame) {
         problem(
             open ? "unexpected \"{\"" : "unexpected \";\"", token.word.span, token.word.span,
             open ? "a block needs a name before its \"{\"" : "there is no statement to end here");
-        halted_ = open;
+        if (open) halted_ = true;
         continue;
       }
     }

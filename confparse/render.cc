@@ -55,6 +55,17 @@ void append_source(std::string& out, const Span& span, const Sources& sources) {
   out += '\n';
 }
 
+// Where the file was first included, and where that file was, outwards.
+void append_includes(std::string& out, FileId file, const Sources& sources) {
+  constexpr int kMostLevels = 8;
+  for (int level = 0; level < kMostLevels; ++level) {
+    const Span from = sources.included_at(file);
+    if (from.file == 0) return;
+    out += "         included" + sources.place(from) + "\n";
+    file = from.file;
+  }
+}
+
 }  // namespace
 
 std::string_view severity_name(Severity severity) {
@@ -93,10 +104,7 @@ std::string render_explained(std::span<const Diagnostic> sorted, const Sources& 
     out += ": " + printable(diagnostic.text) + "\n";
     if (shown) append_source(out, diagnostic.span, sources);
     if (!diagnostic.help.empty()) out += "         " + printable(diagnostic.help) + "\n";
-    if (shown) {
-      const Span from = sources.included_at(diagnostic.span.file);
-      if (from.file) out += "         included" + sources.place(from) + "\n";
-    }
+    if (shown) append_includes(out, diagnostic.span.file, sources);
   }
   return out;
 }

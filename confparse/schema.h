@@ -65,7 +65,7 @@ using SetFunction = void (*)(Compiler&, Scope&, const Statement&);
 struct Directive {
   std::string_view name;
   uint32_t where = 0;
-  Arity args;
+  Arity args = {};
   Form form = Form::line;
   Repeat repeat = Repeat::error;
   // Block is visited after the plain directives of its parent (server, location, if, limit_except).
