@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 
 #include "engine/event/loop_implementation.h"
@@ -95,6 +96,7 @@ int Socket::release() {
 }
 
 Transfer Socket::read(char* to, size_t size) {
+  assert(size > 0);  // 0 bytes would look like the end
   if (descriptor_ < 0) return failed(EBADF);
   if (!readable_) return would_block();
   ssize_t count;

@@ -68,7 +68,7 @@ class Socket {
   int descriptor() const { return descriptor_; }
   Loop* loop() const { return loop_; }
 
-  Transfer read(char* to, size_t size);
+  Transfer read(char* to, size_t size);  // size > 0
   // Looks at what read() would give, without taking it: to see whether a waiting peer has left.
   Transfer peek(char* to, size_t size);
   // `more`: the caller writes on at once, so the kernel may wait to fill a packet (MSG_MORE).

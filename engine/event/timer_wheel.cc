@@ -77,14 +77,14 @@ void TimerWheel::link(Timer& timer) {
 }
 
 // Fires or relinks a slot's timers. A callback may destroy or arm any of them: the list hangs from
-// a local head meanwhile, and each is off it before its callback runs.
+// a head of its own meanwhile, and each is off it before its callback runs.
 void TimerWheel::settle(Timer*& slot, uint64_t now) {
-  Timer* list = slot;
-  if (list == nullptr) return;
+  due_ = slot;
+  if (due_ == nullptr) return;
   slot = nullptr;
-  list->link_ = &list;
-  while (list != nullptr) {
-    Timer* timer = list;
+  due_->link_ = &due_;
+  while (due_ != nullptr) {
+    Timer* timer = due_;
     timer->unlink();
     if (timer->deadline_ == 0) continue;
     if (timer->deadline_ > now) {

@@ -22,7 +22,8 @@ class TimerWheel {
   ~TimerWheel();  // unlinks what is left
 
   void arm(Timer& timer, uint64_t now, uint64_t milliseconds);
-  // Fires what is due at `now`, oldest slot first. What callbacks arm fires in a later call.
+  // Fires what is due at `now`, oldest slot first; not from inside a callback. What callbacks arm
+  // fires in a later call.
   void advance(uint64_t now);
   // The time of the next slot that holds something, or kNever.
   uint64_t next_due();
@@ -47,7 +48,8 @@ class TimerWheel {
 
   Ring<kFineSlots> fine_;
   Ring<kCoarseSlots> coarse_;
-  uint64_t time_;  // all slots up to here are done
+  Timer* due_ = nullptr;  // the slot being settled
+  uint64_t time_;         // all slots up to here are done
 };
 
 }  // namespace weir

@@ -43,12 +43,15 @@ ListenOptions on(const std::string& address) {
   return options;
 }
 
-std::string socket_folder() {
-  static std::string folder = [] {
-    char name[] = "/tmp/weir_net_test_XXXXXX";
-    return std::string(::mkdtemp(name));
-  }();
-  return folder;
+// A folder for socket files, gone with the program.
+const std::string& socket_folder() {
+  struct Folder {
+    Folder() { path = ::mkdtemp(path.data()); }
+    ~Folder() { ::rmdir(path.c_str()); }
+    std::string path = "/tmp/weir_net_test_XXXXXX";
+  };
+  static Folder folder;
+  return folder.path;
 }
 
 struct Client final : SocketHandler {
