@@ -1,0 +1,247 @@
+#!/usr/bin/python3
+"""confcheck -t and nginx -t over real configurations, in a world where names resolve, folders exist and binds succeed.
+
+Each file whose directives are all in scope is wrapped in what it lacks and given to both; the verdict and the first line
+have to agree. Both run in a namespace of their own: no network but a loopback on which any address may be bound, and an
+overlay over the file system, so nothing outside changes.
+"""
+
+import argparse
+import collections
+import csv
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import reader
+import scope
+
+HERE = pathlib.Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+WRAPS = {
+    "main": None,
+    "main-snippet": "events {{}}\ninclude {name};\n",
+    "http-snippet": "events {{}}\nhttp {{ include {name}; }}\n",
+    "server-snippet": "events {{}}\nhttp {{ include {name}; }}\n",
+    "location-snippet": "events {{}}\nhttp {{ server {{ include {name}; }} }}\n",
+    "inlocation-snippet": "events {{}}\nhttp {{ server {{ location / {{ include {name}; }} }} }}\n",
+}
+SHELF = "/weir-corpus"  # where the files are, in the world of the test
+PREFIX = "/weir-prefix/"
+SKIPPED = 77
+
+
+class Entry:
+    def __init__(self, group, path, kind):
+        self.group = group
+        self.path = path
+        self.kind = kind
+        self.out = None
+
+    def name(self):
+        return f"{self.group}/{self.path}"
+
+
+def seed_kind(path):
+    """A block's place is plain from its first directive."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        found = reader.directives(file.read())
+    first = found[0].name if found else ""
+    if first in ("worker_processes", "events", "error_log", "user", "pid", "http"):
+        return "main"
+    if first == "stream":
+        return "main-snippet"
+    if first in ("server", "upstream", "map", "log_format", "limit_req_zone", "proxy_cache_path"):
+        return "http-snippet"
+    if first == "location":
+        return "location-snippet"
+    return "inlocation-snippet"
+
+
+def entries(corpus, seeds):
+    out = []
+    with open(f"{corpus}/MANIFEST.tsv", encoding="utf-8") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            if row["kind"] in WRAPS:
+                out.append(Entry("corpus", row["file"], row["kind"]))
+    if seeds:
+        for path in sorted(pathlib.Path(seeds).glob("*.conf")):
+            out.append(Entry("seeds", path.name, seed_kind(path)))
+    return out
+
+
+def shell(*words, **options):
+    return subprocess.run(words, check=True, **options)
+
+
+class World:
+    """The overlay and what a configuration takes for granted in it."""
+
+    def __init__(self, base, options):
+        self.root = f"{base}/root"
+        shell("ip", "link", "set", "lo", "up")
+        for family in ("ipv4", "ipv6"):
+            with open(f"/proc/sys/net/{family}/ip_nonlocal_bind", "w", encoding="ascii") as file:
+                file.write("1")
+        shell("mount", "-t", "tmpfs", "none", base)
+        for folder in ("up", "work", "root"):
+            os.mkdir(f"{base}/{folder}")
+        shell("mount", "-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={base}/up,workdir={base}/work", self.root)
+        for folder in ("proc", "dev", "sys"):
+            shell("mount", "--rbind", f"/{folder}", f"{self.root}/{folder}")
+        shutil.rmtree(f"{self.root}/etc/nginx", ignore_errors=True)
+        shutil.copytree(f"{options.corpus}/_stock", f"{self.root}/etc/nginx")
+        for folder in ("logs", "html", "conf"):
+            os.makedirs(f"{self.root}{PREFIX}{folder}", exist_ok=True)
+        shutil.copytree(options.corpus, f"{self.root}{SHELF}/corpus")
+        if options.seeds:
+            shutil.copytree(options.seeds, f"{self.root}{SHELF}/seeds")
+        shell("chmod", "-R", "u+w", f"{self.root}{SHELF}", f"{self.root}/etc/nginx")
+        with open(f"{self.root}/etc/hosts", encoding="utf-8") as file:
+            self.hosts = file.read()
+        if options.confcheck:
+            shutil.copy(options.confcheck, f"{self.root}/confcheck")
+            os.chmod(f"{self.root}/confcheck", 0o755)
+
+    def inside(self, path):
+        return self.root + path
+
+    def furnish(self, found):
+        with open(self.inside("/etc/hosts"), "w", encoding="utf-8") as file:
+            file.write(self.hosts)
+            for name in sorted(reader.host_names(found)):
+                file.write(f"192.0.2.1 {name}\n")
+        for folder in reader.folders(found, PREFIX):
+            os.makedirs(self.inside(folder), exist_ok=True)
+        for name in reader.users(found):
+            for path, line in (("/etc/passwd", f"{name}:x:4242:4242::/:/bin/false\n"), ("/etc/group", f"{name}:x:4242:\n")):
+                with open(self.inside(path), "r+", encoding="utf-8") as file:
+                    if not any(row.startswith(name + ":") for row in file):
+                        file.write(line)
+
+    def run(self, words):
+        command = ["chroot", self.root] + words
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=20, check=False)
+        except subprocess.TimeoutExpired:
+            return None, "no answer within 20 s"
+        text = done.stderr.decode("utf-8", "replace")
+        return done.returncode, text
+
+
+def stock_beside(folder, stock):
+    for name in os.listdir(stock):
+        if not os.path.exists(f"{folder}/{name}"):
+            shutil.copy(f"{stock}/{name}", f"{folder}/{name}")
+
+
+def first_line(text):
+    """The first line, and for what fails only after "syntax is ok" the first error too."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines[1:] if "[emerg]" in line]
+    if lines and lines[0].endswith("syntax is ok") and errors:
+        return lines[0] + " / " + errors[0]
+    return lines[0] if lines else ""
+
+
+def judge(options):
+    """Runs inside the namespace."""
+    base = os.environ["WEIR_CORPUS_INSIDE"]
+    world = World(base, options)
+    table = scope.Table(options.tables)
+    count = collections.Counter()
+    reasons = collections.Counter()
+    bad = []
+    for entry in entries(options.corpus, options.seeds):
+        path = f"{SHELF}/{entry.group}/{entry.path}"
+        folder = os.path.dirname(path)
+        stock_beside(world.inside(folder), f"{options.corpus}/_stock")
+        found = reader.with_includes(world.inside(path), world.root, world.inside(folder))
+        for directive in found:
+            entry.out = table.why_out(directive)
+            if entry.out:
+                break
+        if entry.out:
+            reasons[entry.out.split(" ")[0]] += 1
+            count["out"] += 1
+            continue
+        count[entry.group] += 1
+        count["in"] += 1
+        world.furnish(found)
+        main = path
+        if WRAPS[entry.kind]:
+            main = f"{folder}/weir-wrap.conf"
+            with open(world.inside(main), "w", encoding="utf-8") as file:
+                file.write(WRAPS[entry.kind].format(name=os.path.basename(path)))
+        code, text = world.run([options.nginx, "-t", "-c", main, "-p", PREFIX, "-e", PREFIX + "logs/error.log"])
+        theirs = (code, first_line(text))
+        count["accepted" if code == 0 else "rejected"] += 1
+        if options.verbose:
+            print(f"{entry.name()} [{entry.kind}]: {code} {theirs[1]}")
+        if not options.confcheck:
+            continue
+        code, text = world.run(["/confcheck", "-t", "-c", main, "-p", PREFIX])
+        ours = (code, first_line(text))
+        if ours == theirs:
+            count["agree"] += 1
+            continue
+        match = re.search(r'unknown directive "([^"]+)"', theirs[1])
+        newer = table.newer(match.group(1), (1, 22, 1)) if match else None
+        if newer:
+            count["since"] += 1
+            print(f"since {newer}: {entry.name()}: {theirs[1]}")
+            continue
+        bad.append(entry)
+        print(f"DISAGREE {entry.name()} [{entry.kind}]")
+        print(f"  nginx:     {theirs[0]} {theirs[1]}")
+        print(f"  confcheck: {ours[0]} {ours[1]}")
+    if options.verbose:
+        print("out of scope because of: " + ", ".join(f"{name} {times}" for name, times in reasons.most_common()))
+    print(f"{count['in']} files in scope ({count['corpus']} of the corpus, {count['seeds']} seeds), {count['out']} out of scope; "
+          f"nginx accepts {count['accepted']}, rejects {count['rejected']}")
+    if options.confcheck:
+        print(f"confcheck agrees on verdict and first line for {count['agree']} of {count['in']}, "
+              f"{count['since']} differ by version, {len(bad)} disagree")
+    return 1 if bad else 0
+
+
+def skip(reason):
+    print(f"SKIPPED: {reason}")
+    return SKIPPED
+
+
+def main():
+    places = [REPOSITORY.parent / "shared", REPOSITORY.parent.parent / "shared"]  # beside the clone, or a worktree of it
+    shared = next((place for place in places if place.is_dir()), places[0])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--confcheck", help="without it only nginx's side is produced")
+    parser.add_argument("--nginx", default="/usr/sbin/nginx")
+    parser.add_argument("--corpus", default=os.environ.get("WEIR_CORPUS", str(shared / "corpus")))
+    parser.add_argument("--seeds", default=os.environ.get("WEIR_SEEDS", str(shared / "seed-configs")))
+    parser.add_argument("--tables", default=os.environ.get("WEIR_TABLES", str(shared / "reference")))
+    parser.add_argument("-v", "--verbose", action="store_true")
+    options = parser.parse_args()
+    if os.environ.get("WEIR_CORPUS_INSIDE"):
+        return judge(options)
+    if not os.path.exists(f"{options.corpus}/MANIFEST.tsv"):
+        return skip(f"no corpus at {options.corpus} (set WEIR_CORPUS)")
+    if not os.path.exists(f"{options.tables}/directives.tsv"):
+        return skip(f"no directive table at {options.tables} (set WEIR_TABLES)")
+    if not os.path.isdir(options.seeds):
+        options.seeds = None
+    if not os.access(options.nginx, os.X_OK):
+        return skip(f"no nginx at {options.nginx}")
+    trial = subprocess.run(["unshare", "-m", "-n", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
+    if trial.returncode != 0:
+        return skip("no right to make namespaces: " + trial.stderr.decode().strip())
+    with tempfile.TemporaryDirectory(prefix="weir-corpus") as base:  # its mounts go away with the namespace
+        return subprocess.run(["unshare", "-m", "-n", sys.executable] + sys.argv,
+                              env={**os.environ, "WEIR_CORPUS_INSIDE": base}, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
