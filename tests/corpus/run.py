@@ -51,10 +51,8 @@ def seed_kind(path):
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         found = reader.directives(file.read())
     first = found[0].name if found else ""
-    if first in ("worker_processes", "events", "error_log", "user", "pid", "http"):
-        return "main"
-    if first == "stream":
-        return "main-snippet"
+    if first in ("worker_processes", "events", "error_log", "user", "pid", "http", "stream"):
+        return "main" if any(directive.name == "events" for directive in found) else "main-snippet"
     if first in ("server", "upstream", "map", "log_format", "limit_req_zone", "proxy_cache_path"):
         return "http-snippet"
     if first == "location":

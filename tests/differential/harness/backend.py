@@ -152,6 +152,7 @@ class Connection:
         self.serial = serial
         self.peer = peer
         self.message = None
+        self.slowly = 0
 
     def note(self, what, data=b""):
         self.backend.record.add((self.backend.name, self.serial), f"{self.backend.name} connection {self.serial}: {what}\n".encode() + data)
@@ -204,7 +205,8 @@ class Connection:
     def step(self, word, rest):
         if word == "send":
             self.sock.settimeout(WAIT)
-            self.sock.sendall(rest)
+            for piece in http.pieces(rest, self.slowly):
+                self.sock.sendall(piece)
         elif word == "request":
             if self.request() is None:
                 raise Stop
@@ -244,6 +246,8 @@ class Connection:
         elif word == "reset":
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             raise Stop
+        elif word == "slowly":
+            self.slowly = int(rest or 1)
         elif word == "peer":
             self.note(f"peer address {self.peer[0]}")
         else:

@@ -44,6 +44,7 @@ class Case:
         self.backends = {}
         self.dead = []
         self.syslogs = []
+        self.dns = {}
         self.requests = []
         self.declared = {}
         self.normalise = []
@@ -157,6 +158,8 @@ def parse(name, text):
             case.backends[name_] = (kind or "tcp", body)
         elif word == "dead":
             case.dead.append(rest)
+        elif word == "dns":
+            case.dns[rest] = body
         elif word == "syslog":
             case.syslogs.append(rest)
         elif word == "request":

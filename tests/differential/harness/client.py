@@ -23,6 +23,7 @@ class Client:
         self.pending = False
         self.started = time.monotonic()
         self.opened = []
+        self.slowly = 0
 
     def note(self, text):
         self.out.append(f"[{text}]\n".encode("latin-1"))
@@ -53,7 +54,8 @@ class Client:
         self.pending = True
         try:
             self.stream.sock.settimeout(WAIT)
-            self.stream.sock.sendall(data)
+            for piece in http.pieces(data, self.slowly):
+                self.stream.sock.sendall(piece)
         except OSError:
             pass  # refused midway: the answer tells
 
@@ -146,6 +148,8 @@ class Client:
             low, high = (float(part) for part in rest.split())
             took = (time.monotonic() - self.started) * 1000
             self.note("elapsed as expected" if low <= took <= high else f"elapsed {took:.0f} ms")
+        elif word == "slowly":
+            self.slowly = int(rest or 1)
         elif word == "start":
             self.started = time.monotonic()
         else:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 
 
 class Stream:
@@ -9,7 +10,7 @@ class Stream:
 
     def __init__(self, sock):
         self.sock = sock
-        self.buffer = b""
+        self.buffer = bytearray()
         self.ended = None
 
     def more(self, timeout):
@@ -31,7 +32,8 @@ class Stream:
         return True
 
     def take(self, count):
-        data, self.buffer = self.buffer[:count], self.buffer[count:]
+        data = bytes(self.buffer[:count])
+        del self.buffer[:count]
         return data
 
     def need(self, count, timeout):
@@ -48,6 +50,16 @@ class Stream:
                 return found + len(mark)
             if not self.more(timeout):
                 return -1
+
+
+def pieces(data, size):
+    """The data at once (size 0), or cut, with time for the other side to see each piece alone."""
+    if not size:
+        yield data
+        return
+    for start in range(0, len(data), size):
+        yield data[start:start + size]
+        time.sleep(0.001)
 
 
 class Message:
@@ -95,7 +107,7 @@ def read_chunked(stream, message, timeout):
     while True:
         end = stream.until(b"\r\n", timeout)
         if end < 0:
-            message.note = f"chunked body cut: {stream.ended or 'silence'}, left {stream.buffer[:80]!r}"
+            message.note = f"chunked body cut: {stream.ended or 'silence'}, left {bytes(stream.buffer[:80])!r}"
             message.close = True
             return
         line = stream.take(end)

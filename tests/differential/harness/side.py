@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 
-from . import backend, client, http
+from . import backend, client, dns, http
 
 PLACEHOLDER = re.compile(r"%%([A-Za-z]+)(?:_([A-Za-z0-9_]+))?%%")
 MTIME = 1_000_000_000  # 2001-09-09 01:46:40 UTC, for every file: the same Last-Modified and ETag on both sides
@@ -63,6 +63,7 @@ class Side:
         self.holders = []
         self.backends = []
         self.syslogs = {}
+        self.name_servers = []
         self.process = None
         self.seen = {}
         self.client_ports = []
@@ -123,6 +124,11 @@ class Side:
             server.start([self.fill(line) for line in self.case.backends[server.name][1]])
         for name in self.case.dead:
             self.port(name)
+        for name, lines in self.case.dns.items():
+            server = dns.Server()
+            self.ports[name] = server.port
+            self.name_servers.append(server)
+            server.start([self.fill(line) for line in lines])
         for name in self.case.syslogs:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             sock.bind(f"{self.prefix}/{name}.syslog")
@@ -218,6 +224,8 @@ class Side:
             holder.close()
         for sock in self.syslogs.values():
             sock.close()
+        for server in self.name_servers:
+            server.stop()
 
     def remove(self):
         shutil.rmtree(self.prefix, ignore_errors=True)
