@@ -11,6 +11,9 @@
 
 namespace weir::http {
 
+// The order of problems that nginx finds at the closing brace of http.
+enum Stage : uint32_t { kStageModules = 1, kStageLocations = 2, kStageVariables = 3, kStageNames = 4 };
+
 // The http subsystem while it is compiled: modules reach it with builder(compiler). The graph goes
 // to the generation at the closing brace of http.
 class Builder final : public conf::CompilerState {
@@ -28,6 +31,7 @@ class Builder final : public conf::CompilerState {
   void add_head_filter(HeadFilter filter);
 
   // --- for setters ---
+  uint32_t close_number = 0;  // reading number of http's closing brace
   VirtualServer* current_server = nullptr;  // whose block is being visited
   Location* current_location = nullptr;     // null directly in a server
   // Where proxy_pass and its like put their handler: the location's, or that of the `if` or
@@ -49,5 +53,10 @@ class ResourceList final : public conf::CompilerState {
   void want_log_file(const std::string& full_path);
   void want_temp_folder(const std::string& full_path);
 };
+
+struct TempPath;
+// client_body_temp_path, proxy_temp_path and their like: a folder and up to three levels; the folder is
+// wanted from the outside.
+void read_temp_path(conf::Compiler& compiler, const conf::Statement& statement, TempPath& to);
 
 }  // namespace weir::http

@@ -22,34 +22,55 @@ struct Cluster;
 namespace weir::http {
 
 class LateLog;
+class Request;
 struct Location;
 struct VirtualServer;
 
 using conf::Pattern;
 
-// Locations of one level: a server's, or those nested in a prefix location.
+// Locations of one level: a server's, or those nested in a location.
 class LocationTable {
  public:
+  LocationTable();
+  ~LocationTable();
   void add(std::unique_ptr<Location> location);
-  // Sorts for lookup; reports nothing (duplicates are found by the builder while reading).
+  // Sorts for lookup. Duplicates were found by the builder (find_same).
   void finish();
 
-  // nginx's rules: exact wins; else the longest prefix, into its nested table; then, unless that is
-  // ^~, the regular expressions in order (nested ones first). `matched_prefix_auto_redirect` is set
-  // when `uri` + "/" is a prefix location that redirects.
+  // nginx's rules: exact wins; else the longest prefix, into its nested table; then, unless that is ^~,
+  // the regular expressions in order. `auto_redirect`: `uri` + "/" is a location that redirects there,
+  // and nothing matches `uri` itself better. Expressions are matched through `request`, so that captures
+  // are kept.
   struct Found {
     const Location* location = nullptr;
     bool auto_redirect = false;
   };
-  // Regular expressions are matched through `request` so that captures are kept.
-  Found find(std::string_view uri, class Request& request) const;
+  Found find(std::string_view uri, Request& request) const;
+  // A location of the same kind and name that was added before, or null.
+  const Location* find_same(const Location& location) const;
   const std::vector<std::unique_ptr<Location>>& all() const { return locations_; }
 
  private:
-  struct StaticEntry;
+  // One distinct name. The longest name that is a proper prefix of it is its parent: the longest match
+  // of any text is found by one binary search and a walk up the parents.
+  struct Entry {
+    std::string_view name;
+    const Location* exact = nullptr;
+    const Location* prefix = nullptr;
+    int32_t parent = -1;
+  };
+  struct StaticMatch {
+    const Location* location = nullptr;
+    bool final = false;  // exact or auto_redirect: no regular expression is tried
+    bool auto_redirect = false;
+  };
+  StaticMatch find_static(std::string_view uri) const;
+
   std::vector<std::unique_ptr<Location>> locations_;  // in reading order
-  std::vector<const Location*> by_name_;              // exact and prefix, sorted
-  std::vector<const Location*> by_regex_;             // in reading order
+  std::vector<Entry> entries_;                        // sorted by name
+  std::vector<const Location*> regex_;                // in reading order
+  // While reading: every name with its kind, to find duplicates without a search.
+  std::unordered_map<std::string, const Location*> names_;
 };
 
 // limit_except: requests with other methods than `allowed` (bit per Method) get this scope.
@@ -78,27 +99,35 @@ struct VirtualServer {
   std::vector<std::string> names;  // as written; names[0] is $server_name
   std::unique_ptr<conf::Scope> scope;
   LocationTable locations;
-  std::unordered_map<std::string_view, const Location*> named_locations;
+  TextMap<const Location*> named_locations;
+  std::vector<std::unique_ptr<Pattern>> name_patterns;  // of "~…" names
 };
+
+// Text keys that are looked up by view, without a copy.
+struct TextHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+template <class T>
+using TextMap = std::unordered_map<std::string, T, TextHash, std::equal_to<>>;
 
 // Server name → virtual server, for one address:port.
 class ServerNames {
  public:
-  // `name` as in server_name: exact, "*.x", ".x", "x.*", "~regex". False: it is there already with
-  // another server (nginx warns: `conflicting server name "x" on 0.0.0.0:80, ignored`).
-  bool add(const std::string& name, const VirtualServer* server, const Pattern* pattern);
-  void finish();
-  // `host` lower case, no port. Exact, longest "*.x", longest "x.*", first regex; null: the
-  // default's. Regex captures are kept in `request` (may be null: no captures wanted).
-  const VirtualServer* find(std::string_view host, class Request* request) const;
-  bool empty() const;
+  // `name` as in server_name, lower case: exact, "*.x", ".x", "x.*"; with `pattern`: a regular
+  // expression. False: the name is there already (nginx warns and keeps the first).
+  bool add(std::string_view name, const VirtualServer* server, const Pattern* pattern);
+  // `host` lower case, no port. Exact, longest "*.x", longest "x.*", first regex; null: the default
+  // server. Captures are kept in `request` (null: no captures wanted).
+  const VirtualServer* find(std::string_view host, Request* request) const;
+  bool empty() const {
+    return exact_.empty() && leading_.empty() && trailing_.empty() && patterns_.empty();
+  }
 
  private:
-  std::unordered_map<std::string, const VirtualServer*> exact_;
-  std::unordered_map<std::string, const VirtualServer*>
-      leading_;  // ".example.com" of "*.example.com"
-  std::unordered_map<std::string, const VirtualServer*>
-      trailing_;  // "www.example." of "www.example.*"
+  TextMap<const VirtualServer*> exact_;
+  TextMap<const VirtualServer*> leading_;   // ".example.com" of "*.example.com"
+  TextMap<const VirtualServer*> trailing_;  // "www.example." of "www.example.*"
   std::vector<std::pair<const Pattern*, const VirtualServer*>> patterns_;
 };
 
@@ -111,6 +140,8 @@ struct Listener {
   const VirtualServer* default_server = nullptr;
   ServerNames names;
   bool proxy_protocol = false;
+  // Its own socket, not one chosen by local address on the socket of a wildcard.
+  bool is_resource_owner = true;
 };
 
 // Head filter, body and phase hooks, in order; filled by the modules' complete().

@@ -1,0 +1,186 @@
+#include "engine/http/graph.h"
+
+#include <algorithm>
+
+#include "engine/http/request.h"
+#include "engine/upstream/cluster.h"
+
+namespace weir::http {
+
+namespace {
+
+// Kinds that share a name do not collide: "=/x", "/x", "~\.php$".
+std::string identity(const Location& location) {
+  switch (location.kind) {
+    case Location::Kind::exact:
+      return "=" + location.name;
+    case Location::Kind::regex:
+      return {};
+    default:
+      return location.name;
+  }
+}
+
+}  // namespace
+
+LocationTable::LocationTable() = default;
+LocationTable::~LocationTable() = default;
+
+void LocationTable::add(std::unique_ptr<Location> location) {
+  if (location->kind == Location::Kind::regex) {
+    regex_.push_back(location.get());
+  } else {
+    names_.emplace(identity(*location), location.get());
+  }
+  locations_.push_back(std::move(location));
+}
+
+const Location* LocationTable::find_same(const Location& location) const {
+  if (location.kind == Location::Kind::regex) return nullptr;
+  auto found = names_.find(identity(location));
+  return found == names_.end() ? nullptr : found->second;
+}
+
+void LocationTable::finish() {
+  names_ = {};
+  for (const auto& location : locations_) {
+    if (location->nested) location->nested->finish();
+    if (location->kind == Location::Kind::regex || location->kind == Location::Kind::named) continue;
+    Entry entry;
+    entry.name = location->name;
+    (location->kind == Location::Kind::exact ? entry.exact : entry.prefix) = location.get();
+    entries_.push_back(entry);
+  }
+  std::stable_sort(entries_.begin(), entries_.end(),
+                   [](const Entry& a, const Entry& b) { return a.name < b.name; });
+  size_t kept = 0;
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (kept > 0 && entries_[kept - 1].name == entries_[i].name) {
+      Entry& same = entries_[kept - 1];
+      if (!same.exact) same.exact = entries_[i].exact;
+      if (!same.prefix) same.prefix = entries_[i].prefix;
+    } else {
+      entries_[kept++] = entries_[i];
+    }
+  }
+  entries_.resize(kept);
+  entries_.shrink_to_fit();
+  for (size_t i = 1; i < entries_.size(); ++i) {
+    auto parent = static_cast<int32_t>(i - 1);
+    while (parent >= 0 && !entries_[i].name.starts_with(entries_[parent].name)) {
+      parent = entries_[parent].parent;
+    }
+    entries_[i].parent = parent;
+  }
+}
+
+LocationTable::StaticMatch LocationTable::find_static(std::string_view uri) const {
+  auto after = std::upper_bound(entries_.begin(), entries_.end(), uri,
+                                [](std::string_view text, const Entry& e) { return text < e.name; });
+  auto index = static_cast<int32_t>(after - entries_.begin()) - 1;
+  while (index >= 0 && !uri.starts_with(entries_[index].name)) index = entries_[index].parent;
+
+  bool whole = index >= 0 && entries_[index].name.size() == uri.size();
+  if (whole && entries_[index].exact) return {entries_[index].exact, true, false};
+  if (!(whole && entries_[index].prefix)) {
+    // Nothing is named `uri` itself: "uri/" may redirect. Its entry is the first after `uri`'s place
+    // that starts with "uri/"; names between ("uri!") sort before '/'.
+    for (; after != entries_.end() && after->name.starts_with(uri); ++after) {
+      if (after->name.size() == uri.size() + 1 && after->name.back() == '/') {
+        const Location* target = after->exact ? after->exact : after->prefix;
+        if (target->auto_redirect) return {target, true, true};
+        break;
+      }
+      if (after->name[uri.size()] > '/') break;
+    }
+  }
+  for (; index >= 0; index = entries_[index].parent) {
+    if (entries_[index].prefix) return {entries_[index].prefix, false, false};
+  }
+  return {};
+}
+
+LocationTable::Found LocationTable::find(std::string_view uri, Request& request) const {
+  const StaticMatch match = find_static(uri);
+  if (match.final) return {match.location, match.auto_redirect};
+  const Location* best = match.location;
+  bool expressions = true;
+  if (best) {
+    expressions = best->kind != Location::Kind::prefix_no_regex;
+    if (best->nested) {
+      const Location* outer = best;
+      const Found inner = best->nested->find(uri, request);
+      if (inner.location) {
+        if (inner.auto_redirect || inner.location->kind == Location::Kind::exact ||
+            inner.location->kind == Location::Kind::regex) {
+          return inner;
+        }
+        best = inner.location;
+        // A nested ^~ ends its own level's expressions only; the outer level decides for itself.
+        expressions = outer->kind != Location::Kind::prefix_no_regex;
+      }
+    }
+  }
+  if (!expressions) return {best, false};
+  for (const Location* location : regex_) {
+    if (!request.match(*location->pattern, uri)) continue;
+    if (location->nested) {
+      const Found inner = location->nested->find(uri, request);
+      if (inner.location) return inner;
+    }
+    return {location, false};
+  }
+  return {best, false};
+}
+
+bool ServerNames::add(std::string_view name, const VirtualServer* server, const Pattern* pattern) {
+  if (pattern) {
+    patterns_.emplace_back(pattern, server);
+    return true;
+  }
+  if (name.starts_with("*.")) return leading_.emplace(name.substr(1), server).second;
+  if (name.starts_with(".")) {
+    const bool exact = exact_.emplace(name.substr(1), server).second;
+    const bool wildcard = leading_.emplace(name, server).second;
+    return exact && wildcard;
+  }
+  if (name.ends_with(".*")) return trailing_.emplace(name.substr(0, name.size() - 1), server).second;
+  return exact_.emplace(name, server).second;
+}
+
+const VirtualServer* ServerNames::find(std::string_view host, Request* request) const {
+  if (auto found = exact_.find(host); found != exact_.end()) return found->second;
+  if (host.empty()) return nullptr;
+  if (!leading_.empty()) {
+    for (size_t dot = host.find('.', 1); dot != std::string_view::npos; dot = host.find('.', dot + 1)) {
+      if (auto found = leading_.find(host.substr(dot)); found != leading_.end()) return found->second;
+    }
+  }
+  if (!trailing_.empty()) {
+    for (size_t dot = host.rfind('.'); dot != std::string_view::npos && dot > 0;
+         dot = host.rfind('.', dot - 1)) {
+      if (auto found = trailing_.find(host.substr(0, dot + 1)); found != trailing_.end()) {
+        return found->second;
+      }
+    }
+  }
+  for (const auto& [pattern, server] : patterns_) {
+    if (request ? request->match(*pattern, host) : pattern->regex.matches(host)) return server;
+  }
+  return nullptr;
+}
+
+Graph::Graph() = default;
+Graph::~Graph() = default;
+
+const Listener* Graph::find_listener(size_t resource, const net::Address& local) const {
+  const Listener* wildcard = nullptr;
+  for (const auto& listener : listeners) {
+    if (listener->resource != resource) continue;
+    if (listener->options.address == local) return listener.get();
+    if (listener->is_resource_owner) wildcard = listener.get();
+  }
+  return wildcard;
+}
+
+}  // namespace weir::http

@@ -1,0 +1,49 @@
+#pragma once
+
+#include "confparse/compiler.h"
+#include "engine/http/builder.h"
+
+// ngx_http_core_module in parts: the directive table (core.cc), blocks, listening, values and
+// variables. Everything here is called while a configuration is compiled.
+namespace weir::http::core {
+
+using conf::Compiler;
+using conf::Scope;
+using conf::Statement;
+
+// blocks (core_blocks.cc)
+void read_http(Compiler&, Scope&, const Statement&);
+void read_server(Compiler&, Scope&, const Statement&);
+void read_location(Compiler&, Scope&, const Statement&);
+void read_limit_except(Compiler&, Scope&, const Statement&);
+void set_internal(Compiler&, Scope&, const Statement&);
+void read_types(Compiler&, Scope&, const Statement&);
+
+// listen, server_name (core_listen.cc)
+void read_listen(Compiler&, Scope&, const Statement&);
+void read_server_name(Compiler&, Scope&, const Statement&);
+void finish_server_addresses(Compiler&, const Statement& server);  // default listen
+void complete_listeners(Compiler&, uint32_t closing_number);       // names, sockets
+
+// values with rules of their own (core_values.cc)
+void set_root(Compiler&, Scope&, const Statement&);
+void set_error_page(Compiler&, Scope&, const Statement&);
+void set_keepalive_timeout(Compiler&, Scope&, const Statement&);
+void set_large_client_header_buffers(Compiler&, Scope&, const Statement&);
+void set_output_buffers(Compiler&, Scope&, const Statement&);
+void set_aio(Compiler&, Scope&, const Statement&);
+void set_directio(Compiler&, Scope&, const Statement&);
+void set_disable_symlinks(Compiler&, Scope&, const Statement&);
+void set_open_file_cache(Compiler&, Scope&, const Statement&);
+void set_resolver(Compiler&, Scope&, const Statement&);
+void set_pool_size(Compiler&, Scope&, const Statement&);
+void set_early_hints(Compiler&, Scope&, const Statement&);
+void set_client_body_temp_path(Compiler&, Scope&, const Statement&);
+void set_error_log(Compiler&, Scope&, const Statement&);
+template <auto Member>
+void set_limit(Compiler&, Scope&, const Statement&);
+
+// variables (core_variables.cc, core_variables_response.cc)
+void define_variables(Compiler&);
+
+}  // namespace weir::http::core

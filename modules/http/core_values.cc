@@ -1,0 +1,326 @@
+#include <algorithm>
+
+#include "confparse/setters.h"
+#include "engine/http/core_settings.h"
+#include "modules/http/core.h"
+
+// Directives of ngx_http_core_module whose words are read by rules of their own.
+namespace weir::http::core {
+
+namespace {
+
+std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+bool mentions(std::string_view text, std::string_view variable) {
+  for (size_t at = text.find(variable); at != std::string_view::npos; at = text.find(variable, at + 1)) {
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void set_root(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<CoreSettings>();
+  const bool alias = statement.name() == "alias";
+  const Location* location = builder(compiler).current_location;
+  if (settings.root_scope == &scope) {
+    if (settings.alias == alias) {
+      compiler.duplicate(statement);
+    } else {
+      compiler.error(statement, quoted(statement.name()) + " directive is duplicate, " +
+                                    quoted(settings.alias ? "alias" : "root") +
+                                    " directive was specified earlier");
+    }
+    return;
+  }
+  if (alias && location && location->kind == Location::Kind::named) {
+    compiler.error(statement, "the \"alias\" directive cannot be used inside the named location");
+    return;
+  }
+  std::string_view value = statement.argument(0);
+  for (std::string_view name : {"document_root", "realpath_root"}) {
+    if (mentions(value, "$" + std::string(name)) || mentions(value, "${" + std::string(name) + "}")) {
+      compiler.error(statement, "the $" + std::string(name) + " variable cannot be used in the " +
+                                    quoted(statement.name()) + " directive");
+      return;
+    }
+  }
+  if (!alias && value.size() > 1 && value.ends_with('/')) value.remove_suffix(1);
+  settings.root = compiler.make_path_template(statement, statement.words[1], value);
+  settings.alias = alias;
+  settings.root_scope = &scope;
+  settings.location_name = alias && location && location->kind != Location::Kind::regex ? location->name : "";
+  settings.alias_by_regex = alias && location && location->kind == Location::Kind::regex;
+}
+
+void set_error_page(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<CoreSettings>();
+  if (settings.error_pages_scope != &scope) {
+    settings.error_pages.clear();
+    settings.error_pages_scope = &scope;
+  }
+  ErrorPageRule rule;
+  size_t codes = statement.argument_count() - 1;
+  const conf::Word& before_last = statement.words[statement.argument_count() - 1];
+  if (codes >= 1 && before_last.text.starts_with("=")) {
+    if (codes == 1) {
+      compiler.invalid_value(statement, before_last);
+      return;
+    }
+    --codes;
+    rule.overwrite = 0;
+    if (before_last.text.size() > 1) {
+      const auto number = conf::parse_number(before_last.text.substr(1));
+      if (!number) {
+        compiler.invalid_value(statement, before_last);
+        return;
+      }
+      rule.overwrite = static_cast<int>(*number);
+    }
+  }
+  for (size_t i = 1; i <= codes; ++i) {
+    const conf::Word& word = statement.words[i];
+    const auto code = conf::parse_number(word.text);
+    if (!code || *code == 499) {
+      compiler.invalid_value(statement, word);
+      return;
+    }
+    if (*code < 300 || *code > 599) {
+      compiler.error(statement, "value " + quoted(word.text) + " must be between 300 and 599", {}, &word);
+      return;
+    }
+    rule.codes.push_back(static_cast<int>(*code));
+  }
+  const conf::Word& target = statement.words.back();
+  std::string_view uri = target.text;
+  if (uri.find('$') == std::string_view::npos && uri.starts_with("/")) {
+    if (const size_t mark = uri.find('?'); mark != std::string_view::npos) {
+      rule.args = uri.substr(mark + 1);
+      uri = uri.substr(0, mark);
+    }
+    rule.target = conf::Template::literal(std::string(uri));
+  } else {
+    rule.target = compiler.make_template(statement, target);
+  }
+  settings.error_pages.push_back(std::move(rule));
+}
+
+void set_keepalive_timeout(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<CoreSettings>();
+  const auto timeout = conf::parse_milliseconds(statement.argument(0));
+  if (!timeout) {
+    compiler.error(statement, "\"keepalive_timeout\" directive invalid value", {}, &statement.words[1]);
+    return;
+  }
+  settings.keepalive_timeout = Milliseconds{*timeout};
+  settings.keepalive_header = conf::Seconds{0};
+  if (statement.argument_count() < 2) return;
+  const auto header = conf::parse_seconds(statement.argument(1));
+  if (!header) {
+    compiler.error(statement, "\"keepalive_timeout\" directive invalid value", {}, &statement.words[2]);
+    return;
+  }
+  settings.keepalive_header = conf::Seconds{*header};
+}
+
+void set_large_client_header_buffers(Compiler& compiler, Scope& scope, const Statement& statement) {
+  const auto count = conf::parse_number(statement.argument(0));
+  const auto size = conf::parse_size(statement.argument(1));
+  if (!count || *count == 0 || !size || *size == 0) {
+    compiler.error(statement, "\"large_client_header_buffers\" directive invalid value");
+    return;
+  }
+  auto& limits = scope.write<ServerSettings>().head_limits;
+  limits.buffer_count = static_cast<uint32_t>(*count);
+  limits.buffer_size = static_cast<uint32_t>(*size);
+}
+
+void set_output_buffers(Compiler& compiler, Scope& scope, const Statement& statement) {
+  const auto count = conf::parse_number(statement.argument(0));
+  const auto size = conf::parse_size(statement.argument(1));
+  if (!count || *count == 0 || !size || *size == 0) {
+    compiler.error(statement, "\"output_buffers\" directive invalid value");
+    return;
+  }
+  auto& settings = scope.write<CoreSettings>();
+  settings.output_buffer_count = Number{*count};
+  settings.output_buffer_size = Bytes{*size};
+}
+
+void set_aio(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<CoreSettings>();
+  const std::string_view value = statement.argument(0);
+  settings.aio_threads = false;
+  if (value == "off") return;
+  if (value == "on" || value == "threads" || value.starts_with("threads=")) {
+    settings.aio_threads = true;
+    return;
+  }
+  compiler.error(statement, "\"aio\" directive invalid value", {}, &statement.words[1]);
+}
+
+void set_directio(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<CoreSettings>();
+  if (statement.argument(0) == "off") {
+    settings.directio.reset();
+    return;
+  }
+  const auto size = conf::parse_offset(statement.argument(0));
+  if (!size) {
+    compiler.error(statement, "\"directio\" directive invalid value", {}, &statement.words[1]);
+    return;
+  }
+  settings.directio = conf::FileOffset{*size};
+}
+
+void set_disable_symlinks(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<CoreSettings>();
+  settings.disable_symlinks_from = {};
+  bool has_rule = false;
+  for (size_t i = 1; i < statement.words.size(); ++i) {
+    const conf::Word& word = statement.words[i];
+    if (word.text == "off" || word.text == "on" || word.text == "if_not_owner") {
+      settings.disable_symlinks = word.text == "off"  ? SymlinkRule::off
+                                  : word.text == "on" ? SymlinkRule::on
+                                                      : SymlinkRule::if_not_owner;
+      has_rule = true;
+    } else if (word.text.starts_with("from=")) {
+      if (word.text.size() == 5) {
+        compiler.invalid_parameter(statement, word);
+        return;
+      }
+      settings.disable_symlinks_from = compiler.make_template(statement, word, word.text.substr(5));
+    } else {
+      compiler.invalid_parameter(statement, word);
+      return;
+    }
+  }
+  if (!has_rule) {
+    compiler.error(statement, "\"disable_symlinks\" must have \"off\", \"on\" or \"if_not_owner\" parameter");
+  } else if (settings.disable_symlinks == SymlinkRule::off && statement.argument_count() > 1) {
+    compiler.error(statement, "duplicate parameters in \"disable_symlinks off\" directive");
+  }
+}
+
+void set_open_file_cache(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<CoreSettings>();
+  settings.open_file_cache_max = Number{0};
+  for (size_t i = 1; i < statement.words.size(); ++i) {
+    const conf::Word& word = statement.words[i];
+    bool valid = true;
+    if (word.text.starts_with("max=")) {
+      const auto value = conf::parse_number(word.text.substr(4));
+      valid = value && *value > 0;
+      if (valid) settings.open_file_cache_max = Number{*value};
+    } else if (word.text.starts_with("inactive=")) {
+      const auto value = conf::parse_seconds(word.text.substr(9));
+      valid = value.has_value();
+      if (valid) settings.open_file_cache_inactive = conf::Seconds{*value};
+    } else if (word.text == "off") {
+      continue;
+    } else {
+      valid = false;
+    }
+    if (!valid) {
+      compiler.error(statement, "invalid \"open_file_cache\" parameter " + quoted(word.text), {}, &word);
+      return;
+    }
+  }
+  if (settings.open_file_cache_max.value == 0 && statement.argument(0) != "off") {
+    compiler.error(statement, "\"open_file_cache\" must have the \"max\" parameter");
+  }
+}
+
+void set_resolver(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<CoreSettings>();
+  settings.resolver.clear();
+  size_t addresses = 0;
+  for (size_t i = 1; i < statement.words.size(); ++i) {
+    const conf::Word& word = statement.words[i];
+    const std::string_view text = word.text;
+    bool valid = true;
+    if (text.starts_with("valid=")) {
+      const auto value = conf::parse_seconds(text.substr(6));
+      valid = value && *value > 0;
+      if (!valid) {
+        compiler.error(statement, "invalid parameter: " + std::string(text), {}, &word);
+        return;
+      }
+    } else if (text.starts_with("ipv4=") || text.starts_with("ipv6=")) {
+      const std::string_view value = text.substr(5);
+      if (value != "on" && value != "off") {
+        compiler.error(statement, "invalid parameter: " + std::string(text), {}, &word);
+        return;
+      }
+    } else {
+      conf::Url url;
+      url.default_port = 53;
+      if (!conf::parse_url(compiler.world(), text, url)) {
+        compiler.error(statement, url.error.empty() ? "invalid resolver " + quoted(text)
+                                                    : url.error + " in resolver " + quoted(text),
+                       {}, &word);
+        return;
+      }
+      ++addresses;
+    }
+    settings.resolver.emplace_back(text);
+  }
+  if (addresses == 0 && !(statement.argument_count() == 1 && statement.argument(0) == "off")) {
+    compiler.error(statement, "no name servers defined");
+  }
+}
+
+// connection_pool_size, request_pool_size: weir sizes its own memory; the value is checked.
+void set_pool_size(Compiler& compiler, Scope& scope, const Statement& statement) {
+  const auto size = conf::parse_size(statement.argument(0));
+  if (!size) {
+    compiler.error(statement, quoted(statement.name()) + " directive invalid value", {}, &statement.words[1]);
+    return;
+  }
+  if (*size < 112) {
+    compiler.error(statement, "the pool size must be no less than 112", {}, &statement.words[1]);
+  } else if (*size % 16 != 0) {
+    compiler.error(statement, "the pool size must be a multiple of 16", {}, &statement.words[1]);
+  }
+  auto& settings = scope.write<ServerSettings>();
+  (statement.name().starts_with("request") ? settings.request_pool_size : settings.connection_pool_size) =
+      Bytes{*size};
+}
+
+void set_early_hints(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<CoreSettings>();
+  if (settings.early_hints_scope != &scope) settings.early_hints.clear();
+  settings.early_hints_scope = &scope;
+  for (size_t i = 1; i < statement.words.size(); ++i) {
+    settings.early_hints.push_back(compiler.make_template(statement, statement.words[i]));
+  }
+}
+
+void set_client_body_temp_path(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<CoreSettings>();
+  read_temp_path(compiler, statement, settings.client_body_temp_path);
+}
+
+}  // namespace weir::http::core
+
+namespace weir::http {
+
+void read_temp_path(conf::Compiler& compiler, const conf::Statement& statement, TempPath& to) {
+  to = {};
+  std::string_view path = statement.argument(0);
+  if (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+  to.path = compiler.full_path(path);
+  int total = 0;
+  for (size_t i = 1; i < statement.argument_count(); ++i) {
+    const auto level = conf::parse_number(statement.argument(i));
+    if (!level || *level < 1 || *level > 3 || (total += static_cast<int>(*level)) > 10) {
+      compiler.invalid_value(statement, statement.words[i + 1]);
+      return;
+    }
+    to.levels[i - 1] = static_cast<int>(*level);
+  }
+  compiler.state<ResourceList>().want_temp_folder(to.path);
+}
+
+}  // namespace weir::http

@@ -1,0 +1,23 @@
+#pragma once
+
+#include "confparse/schema.h"
+
+// The modules of http. Their order, which is the order of phase handlers and filters, is in modules/all.cc.
+namespace weir::http {
+
+extern const conf::Module kCoreModule;
+extern const conf::Module kLogModule;
+extern const conf::Module kUpstreamModule;
+extern const conf::Module kStaticModule;
+extern const conf::Module kIndexModule;
+extern const conf::Module kTryFilesModule;
+extern const conf::Module kAuthRequestModule;
+extern const conf::Module kAccessModule;
+extern const conf::Module kMapModule;
+extern const conf::Module kRewriteModule;
+extern const conf::Module kProxyModule;
+extern const conf::Module kNotModifiedModule;
+extern const conf::Module kRangeModule;
+extern const conf::Module kHeadersModule;
+
+}  // namespace weir::http
