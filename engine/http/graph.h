@@ -165,6 +165,14 @@ struct Graph {
   // upstream { } blocks and implicit ones (proxy_pass http://host:port), by name as the balancer
   // sees it
   std::vector<std::unique_ptr<upstream::Cluster>> clusters;
+  // What modules compiled (maps, programs): ends with the generation.
+  std::vector<std::shared_ptr<void>> kept;
+  template <class T>
+  T& keep(std::unique_ptr<T> object) {
+    T& reference = *object;
+    kept.emplace_back(std::move(object));
+    return reference;
+  }
   Graph();
   ~Graph();
   // The listener of a connection accepted on resource `resource` with local address `local`.

@@ -1,0 +1,162 @@
+#include "modules/shared/map.h"
+
+#include <algorithm>
+#include <cctype>
+
+namespace weir::shared {
+
+namespace {
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::transform(result.begin(), result.end(), result.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return result;
+}
+
+std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+}  // namespace
+
+std::unique_ptr<Map> Map::read(conf::Compiler& compiler, const conf::Statement& statement) {
+  auto map = std::make_unique<Map>();
+  map->source_ = compiler.make_template(statement, statement.words[1]);
+  for (const conf::Statement& line : statement.block->statements) {
+    if (line.included) continue;
+    map->read_line(compiler, line);
+  }
+  if (map->failed_) return nullptr;
+  return map;
+}
+
+void Map::read_special(conf::Compiler& compiler, const conf::Statement& line) {
+  if (line.name() == "hostnames") {
+    hostnames_ = true;
+  } else if (line.name() == "volatile") {
+    volatile_ = true;
+  } else {
+    compiler.error(line, "invalid number of the map parameters",
+                   line.name() == "..." ? "\"...\" looks like lines left out by whoever wrote the example: "
+                                          "put the real lines here, or delete it"
+                                        : "a line of a map is a source value and a result");
+    failed_ = true;
+  }
+}
+
+void Map::read_line(conf::Compiler& compiler, const conf::Statement& line) {
+  if (line.words.size() == 1) return read_special(compiler, line);
+  if (line.words.size() != 2) {
+    compiler.error(line, "invalid number of the map parameters",
+                   "a line of a map is a source value and a result; quote values that hold spaces");
+    failed_ = true;
+    return;
+  }
+  std::string_view key = line.name();
+  if (key.empty()) {
+    // An empty source value is a key like any other.
+  }
+  const auto result = static_cast<uint32_t>(results_.size());
+  results_.push_back(compiler.make_template(line, line.words[1]));
+  if (key == "default") {
+    if (default_ >= 0) {
+      compiler.error(line, "duplicate default map parameter");
+      failed_ = true;
+      return;
+    }
+    default_ = result;
+  } else if (key.starts_with("~")) {
+    read_expression(compiler, line, key.substr(1), result);
+  } else {
+    if (key.starts_with("\\")) key.remove_prefix(1);
+    read_key(compiler, line, key, result);
+  }
+}
+
+void Map::read_expression(conf::Compiler& compiler, const conf::Statement& line, std::string_view key,
+                          uint32_t result) {
+  const bool ignore_case = key.starts_with("*");
+  if (ignore_case) key.remove_prefix(1);
+  auto pattern = compiler.make_pattern(line, key, ignore_case);
+  if (!pattern) {
+    failed_ = true;
+    return;
+  }
+  expressions_.emplace_back(std::move(pattern), result);
+}
+
+void Map::read_key(conf::Compiler& compiler, const conf::Statement& line, std::string_view key,
+                   uint32_t result) {
+  const std::string name = lower(key);
+  bool is_new = true;
+  if (hostnames_) {
+    const auto stars = std::count(name.begin(), name.end(), '*');
+    const bool leading = name.starts_with("*.") && name.size() > 2;
+    const bool trailing = name.ends_with(".*") && name.size() > 2;
+    if (name.find("..") != std::string::npos || stars > 1 || (stars == 1 && !leading && !trailing)) {
+      compiler.error(line, "invalid hostname or wildcard " + quoted(key));
+      failed_ = true;
+      return;
+    }
+    if (name.size() > 1 && name.starts_with(".")) {
+      is_new = exact_.emplace(name.substr(1), result).second;
+      is_new = leading_.emplace(name, result).second && is_new;
+    } else if (leading) {
+      is_new = leading_.emplace(name.substr(1), result).second;
+    } else if (trailing) {
+      is_new = trailing_.emplace(name.substr(0, name.size() - 1), result).second;
+    } else {
+      is_new = exact_.emplace(name, result).second;
+    }
+  } else {
+    is_new = exact_.emplace(name, result).second;
+  }
+  if (!is_new) {
+    compiler.error(line, "conflicting parameter " + quoted(key), "this source value has a line already");
+    failed_ = true;
+  }
+}
+
+const uint32_t* Map::find_host(std::string_view key) const {
+  for (size_t dot = key.find('.', 1); !leading_.empty() && dot != std::string_view::npos;
+       dot = key.find('.', dot + 1)) {
+    if (auto found = leading_.find(key.substr(dot)); found != leading_.end()) return &found->second;
+  }
+  for (size_t dot = key.rfind('.'); !trailing_.empty() && dot != std::string_view::npos && dot > 0;
+       dot = key.rfind('.', dot - 1)) {
+    if (auto found = trailing_.find(key.substr(0, dot + 1)); found != trailing_.end()) return &found->second;
+  }
+  return nullptr;
+}
+
+const uint32_t* Map::find(std::string_view key) const {
+  if (auto found = exact_.find(key); found != exact_.end()) return &found->second;
+  return hostnames_ && !key.empty() ? find_host(key) : nullptr;
+}
+
+conf::Value Map::evaluate(conf::VariableSource& source) const {
+  std::string_view value = source_.evaluate(source);
+  if (hostnames_ && value.ends_with('.')) value.remove_suffix(1);
+  const uint32_t* result = nullptr;
+  const bool has_upper = std::any_of(value.begin(), value.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  if (has_upper) {
+    char* copy = source.allocate(value.size());
+    std::transform(value.begin(), value.end(), copy,
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    result = find({copy, value.size()});
+  } else {
+    result = find(value);
+  }
+  if (!result) {
+    for (const auto& [pattern, index] : expressions_) {
+      if (source.match(*pattern, value)) {
+        result = &index;
+        break;
+      }
+    }
+  }
+  if (result) return conf::Value::of(results_[*result].evaluate(source));
+  if (default_ >= 0) return conf::Value::of(results_[static_cast<size_t>(default_)].evaluate(source));
+  return conf::Value::of("");
+}
+
+}  // namespace weir::shared

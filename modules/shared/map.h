@@ -1,0 +1,51 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "confparse/compiler.h"
+#include "confparse/template.h"
+#include "confparse/variables.h"
+
+// `map`, once for http and stream: what differs is who evaluates (a VariableSource).
+namespace weir::shared {
+
+// One compiled map block; lives as long as the generation.
+class Map {
+ public:
+  // Reads the block; reports nginx's errors. Null after an error.
+  static std::unique_ptr<Map> read(conf::Compiler& compiler, const conf::Statement& statement);
+  conf::Value evaluate(conf::VariableSource& source) const;
+  bool is_volatile() const { return volatile_; }
+
+ private:
+  struct TextHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  // Text keys to indexes into results_.
+  using Keys = std::unordered_map<std::string, uint32_t, TextHash, std::equal_to<>>;
+
+  void read_line(conf::Compiler& compiler, const conf::Statement& line);
+  void read_special(conf::Compiler& compiler, const conf::Statement& line);
+  void read_expression(conf::Compiler& compiler, const conf::Statement& line, std::string_view key,
+                       uint32_t result);
+  void read_key(conf::Compiler& compiler, const conf::Statement& line, std::string_view key, uint32_t result);
+  const uint32_t* find(std::string_view key) const;
+  const uint32_t* find_host(std::string_view key) const;
+
+  conf::Template source_;
+  std::vector<conf::Template> results_;
+  Keys exact_;
+  Keys leading_;   // ".example.com" of "*.example.com" (hostnames)
+  Keys trailing_;  // "www.example." of "www.example.*" (hostnames)
+  std::vector<std::pair<std::unique_ptr<conf::Pattern>, uint32_t>> expressions_;
+  int64_t default_ = -1;
+  bool hostnames_ = false;
+  bool volatile_ = false;
+  bool failed_ = false;
+};
+
+}  // namespace weir::shared
