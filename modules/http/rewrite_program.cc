@@ -1,0 +1,173 @@
+#include "modules/http/rewrite_program.h"
+
+#include <sys/stat.h>
+
+#include "engine/http/request.h"
+#include "engine/http/uri.h"
+
+namespace weir::http::rewrite {
+
+namespace {
+
+// What running one step leads to.
+enum class Next : uint8_t { step, stop, result };
+
+struct Outcome {
+  Next next = Next::step;
+  PhaseResult result = PhaseResult::next();
+};
+
+// Evaluates a replacement. Captured text is escaped in the args, and in redirects, when the request's
+// URI came with escapes: what was decoded must not become syntax.
+std::string_view evaluate(const conf::Template& value, Request& request, bool escape_captures) {
+  return escape_captures ? value.evaluate_escaped(request, escape_args) : value.evaluate(request);
+}
+
+bool test_file(Condition::Test test, const char* path) {
+  using Test = Condition::Test;
+  struct stat info;
+  const bool found = ::stat(path, &info) == 0;
+  switch (test) {
+    case Test::file: return found && S_ISREG(info.st_mode);
+    case Test::no_file: return !(found && S_ISREG(info.st_mode));
+    case Test::folder: return found && S_ISDIR(info.st_mode);
+    case Test::no_folder: return !(found && S_ISDIR(info.st_mode));
+    case Test::exists: return found;
+    case Test::exists_not: return !found;
+    case Test::executable: return found && S_ISREG(info.st_mode) && (info.st_mode & S_IXUSR);
+    default: return !(found && S_ISREG(info.st_mode) && (info.st_mode & S_IXUSR));
+  }
+}
+
+bool log_match(Request& request, const conf::Pattern& pattern, std::string_view subject, bool matched) {
+  if (request.settings<RewriteSettings>().log) {
+    request.log(Severity::notice, "\"" + pattern.regex->pattern() + (matched ? "\" matches \"" : "\" does not match \"") +
+                                      std::string(subject) + "\"");
+  }
+  return matched;
+}
+
+bool holds(const Condition& condition, Request& request) {
+  using Test = Condition::Test;
+  if (condition.variable == conf::kNoVariable) {
+    const std::string path(condition.operand.evaluate(request));
+    return test_file(condition.test, path.c_str());
+  }
+  const std::string_view value = request.variable(condition.variable).text;
+  switch (condition.test) {
+    case Test::is_true: return !value.empty() && value != "0";
+    case Test::equal: return value == condition.operand.evaluate(request);
+    case Test::not_equal: return value != condition.operand.evaluate(request);
+    case Test::matches: return log_match(request, *condition.pattern, value, request.match(*condition.pattern, value));
+    default: return !log_match(request, *condition.pattern, value, request.match(*condition.pattern, value));
+  }
+}
+
+Outcome answer(const ReturnStep& step, Request& request) {
+  const bool redirect = step.status == 301 || step.status == 302 || step.status == 303 || step.status == 307 ||
+                        step.status == 308;
+  if (step.status >= 400 && step.text.empty()) return {Next::result, PhaseResult::status(step.status)};
+  if (redirect) {
+    request.response().location = step.text.evaluate(request);
+    return {Next::result, PhaseResult::status(step.status)};
+  }
+  return {Next::result, request.respond(step.status, {}, step.text.evaluate(request))};
+}
+
+Outcome redirect(const RewriteStep& step, Request& request, bool escape) {
+  ArenaText address(request.arena(), 256);
+  address.append(evaluate(step.uri, request, escape));
+  const std::string_view uri = unescape_redirect(request.arena(), address.view());
+  ArenaText whole(request.arena(), uri.size() + 64);
+  whole.append(uri);
+  if (step.has_args) {
+    whole.push_back('?');
+    whole.append(evaluate(step.args, request, request.current().escape_needed));
+  }
+  const std::string_view old = request.current().args;
+  if (step.add_old_args && !old.empty()) {
+    whole.push_back(whole.view().find('?') == std::string_view::npos ? '?' : '&');
+    whole.append(old);
+  }
+  if (request.settings<RewriteSettings>().log) {
+    request.log(Severity::notice, "rewritten redirect: \"" + std::string(whole.view()) + "\"");
+  }
+  request.response().location = whole.view();
+  return {Next::result, PhaseResult::status(step.redirect_status)};
+}
+
+Outcome rewrite(const RewriteStep& step, Request& request) {
+  const std::string_view uri = request.current().uri;
+  if (!log_match(request, *step.pattern, uri, request.match(*step.pattern, uri))) return {};
+  const bool escape = request.current().escape_needed;
+  if (step.after == RewriteStep::After::redirect) return redirect(step, request, escape);
+
+  std::string_view target = step.uri.evaluate(request);
+  std::string_view args = request.current().args;
+  if (step.has_args) {
+    ArenaText joined(request.arena(), 64 + args.size());
+    joined.append(evaluate(step.args, request, escape));
+    if (step.add_old_args && !args.empty()) {
+      joined.push_back('&');
+      joined.append(args);
+    }
+    args = joined.view();
+  } else if (!step.add_old_args) {
+    args = {};
+  }
+  if (request.settings<RewriteSettings>().log) {
+    request.log(Severity::notice, "rewritten data: \"" + std::string(target) + "\", args: \"" + std::string(args) + "\"");
+  }
+  if (target.empty()) {
+    request.log(Severity::error, "the rewritten URI has a zero length");
+    return {Next::result, PhaseResult::status(500)};
+  }
+  request.current().args = args;
+  const bool search_again = step.after != RewriteStep::After::break_;
+  request.set_uri(target, search_again);
+  if (step.after == RewriteStep::After::go_on) return {};
+  return {Next::stop};
+}
+
+Outcome execute(const Program& program, Request& request);
+
+Outcome execute(const Step& step, Request& request) {
+  if (const auto* set = std::get_if<SetStep>(&step)) {
+    request.set_variable(set->variable, conf::Value::of(set->value.evaluate(request)));
+    return {};
+  }
+  if (const auto* answered = std::get_if<ReturnStep>(&step)) return answer(*answered, request);
+  if (const auto* rewritten = std::get_if<RewriteStep>(&step)) return rewrite(*rewritten, request);
+  if (std::holds_alternative<BreakStep>(step)) {
+    request.keep_location();
+    return {Next::stop};
+  }
+  const auto& conditional = *std::get<std::shared_ptr<IfStep>>(step);
+  if (!holds(conditional.condition, request)) return {};
+  if (conditional.scope && conditional.scope->context() == conf::kIfInLocation) {
+    request.enter_scope(*conditional.scope);
+    if (conditional.content_handler) request.set_content_handler(conditional.content_handler);
+  }
+  return execute(*conditional.body, request);
+}
+
+Outcome execute(const Program& program, Request& request) {
+  for (const Step& step : program.steps) {
+    Outcome outcome = execute(step, request);
+    if (outcome.next != Next::step) return outcome;
+  }
+  return {};
+}
+
+}  // namespace
+
+PhaseResult run(Request& request) {
+  const OwnProgram* own = request.own_settings<OwnProgram>();
+  if (!own || !own->program) return PhaseResult::next();
+  // The scope may change while the program runs (`if`); the program belongs to the one it began with.
+  Outcome outcome = execute(*own->program, request);
+  if (outcome.next == Next::result) return std::move(outcome.result);
+  return PhaseResult::next();
+}
+
+}  // namespace weir::http::rewrite
