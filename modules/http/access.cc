@@ -1,0 +1,53 @@
+#include "confparse/address.h"
+#include "confparse/setters.h"
+#include "engine/http/builder.h"
+#include "engine/http/connection_facts.h"
+#include "engine/http/request.h"
+#include "modules/http/modules.h"
+#include "modules/shared/access.h"
+
+// ngx_http_access_module: registers the shared allow and deny rules with http.
+namespace weir::http {
+
+namespace {
+
+using namespace conf;
+
+void read_rule(Compiler& compiler, Scope& scope, const Statement& statement) {
+  shared::read_access_rule(compiler, scope, scope.write<shared::AccessSettings>(), statement);
+}
+
+PhaseResult check(Request& request) {
+  const auto& settings = request.settings<shared::AccessSettings>();
+  if (settings.rules.empty()) return PhaseResult::next();
+  switch (shared::judge(settings, request.connection().client_address())) {
+    case shared::AccessVerdict::allowed:
+      return PhaseResult::pass();
+    case shared::AccessVerdict::no_rule:
+      return PhaseResult::next();
+    case shared::AccessVerdict::denied:
+      break;
+  }
+  if (request.settings<CoreSettings>().satisfy == Satisfy::all) {
+    request.log(Severity::error, "access forbidden by rule");
+  }
+  return PhaseResult::status(403);
+}
+
+constexpr uint32_t kPlaces = kHttpServerLocation | kLimitExcept;
+
+constexpr Directive kDirectives[] = {
+    {.name = "allow", .where = kPlaces, .args = {1, 1}, .repeat = Repeat::collect, .merge = Merge::replace_list,
+     .set = read_rule, .doc = "Lets clients of this address or network in."},
+    {.name = "deny", .where = kPlaces, .args = {1, 1}, .repeat = Repeat::collect, .merge = Merge::replace_list,
+     .set = read_rule, .doc = "Refuses clients of this address or network."},
+};
+
+void complete(Compiler& compiler, Scope&) { builder(compiler).add_phase_handler(Phase::access, check); }
+
+}  // namespace
+
+const conf::Module kAccessModule{
+    .name = "ngx_http_access_module", .directives = kDirectives, .complete = complete};
+
+}  // namespace weir::http
