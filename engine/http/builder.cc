@@ -10,25 +10,6 @@ void Builder::add_phase_handler(Phase phase, PhaseHandler handler) {
 
 void Builder::add_head_filter(HeadFilter filter) { graph().hooks.head_filters.push_back(filter); }
 
-std::unique_ptr<Pattern> Builder::make_pattern(conf::Compiler& compiler, const conf::Statement& at,
-                                               std::string_view text, bool ignore_case) {
-  auto pattern = std::make_unique<Pattern>();
-  std::string problem;
-  if (!pattern->regex.compile(text, ignore_case, problem)) {
-    compiler.error(at, problem);
-    return nullptr;
-  }
-  for (const auto& [name, number] : pattern->regex.names()) {
-    conf::Variable variable;
-    variable.name = name;
-    variable.changeable = true;
-    variable.cacheable = true;
-    compiler.variables().define(variable);
-    pattern->named_captures.emplace_back(number, compiler.variables().use(name));
-  }
-  return pattern;
-}
-
 void ResourceList::want_log_file(const std::string& full_path) {
   auto& files = resources.log_files;
   if (std::find(files.begin(), files.end(), full_path) == files.end()) files.push_back(full_path);

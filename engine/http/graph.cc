@@ -165,7 +165,7 @@ const VirtualServer* ServerNames::find(std::string_view host, Request* request) 
     }
   }
   for (const auto& [pattern, server] : patterns_) {
-    if (request ? request->match(*pattern, host) : pattern->regex.matches(host)) return server;
+    if (request ? request->match(*pattern, host) : static_cast<bool>(pattern->regex->match(host))) return server;
   }
   return nullptr;
 }

@@ -108,7 +108,7 @@ void read_location(Compiler& compiler, Scope& outer, const Statement& statement)
   bool ignore_case = false;
   if (!read_name(compiler, statement, location, ignore_case)) return;
   if (location.kind == Location::Kind::regex) {
-    location.pattern = build.make_pattern(compiler, statement, location.name, ignore_case);
+    location.pattern = conf::make_pattern(compiler, statement, location.name, ignore_case);
     if (!location.pattern) return;
   }
   if (location.parent && !check_nesting(compiler, statement, *location.parent, location)) return;

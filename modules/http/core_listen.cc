@@ -1,9 +1,11 @@
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cctype>
 #include <map>
 
+#include "confparse/address.h"
 #include "confparse/setters.h"
 #include "modules/http/core.h"
 
@@ -45,11 +47,13 @@ struct ListenLine {
   bool proxy_protocol = false;
 };
 
+constexpr conf::UrlRules kListenRules{.default_port = 80, .listen = true};
+
 std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
 bool read_keepalive(std::string_view value, net::ListenOptions& options) {
   if (value == "on" || value == "off") {
-    options.so_keepalive = value == "on" ? 1 : 0;
+    options.keepalive.mode = value == "on" ? net::KeepaliveOption::Mode::on : net::KeepaliveOption::Mode::off;
     return true;
   }
   // idle:interval:count, each may be empty, not all of them
@@ -66,14 +70,14 @@ bool read_keepalive(std::string_view value, net::ListenOptions& options) {
     if (parts[i].empty()) continue;
     const auto seconds = conf::parse_seconds(parts[i]);
     if (!seconds || *seconds == 0) return false;
-    (i == 0 ? options.keepalive_idle : options.keepalive_interval) = static_cast<int>(*seconds);
+    (i == 0 ? options.keepalive.idle_seconds : options.keepalive.interval_seconds) = static_cast<int>(*seconds);
   }
   if (!parts[2].empty()) {
     const auto number = conf::parse_number(parts[2]);
     if (!number || *number == 0) return false;
-    options.keepalive_count = static_cast<int>(*number);
+    options.keepalive.count = static_cast<int>(*number);
   }
-  options.so_keepalive = 1;
+  options.keepalive.mode = net::KeepaliveOption::Mode::on;
   return true;
 }
 
@@ -89,11 +93,11 @@ bool read_valued(Compiler& compiler, const Statement& statement, const conf::Wor
   if (name == "backlog" || name == "fastopen") {
     const auto number = conf::parse_number(value);
     if (!number || (name == "backlog" && *number == 0)) return invalid();
-    (name == "backlog" ? line.options.backlog : line.options.fastopen) = static_cast<int>(*number);
+    (name == "backlog" ? line.options.backlog : line.options.fast_open) = static_cast<int>(*number);
   } else if (name == "rcvbuf" || name == "sndbuf") {
     const auto size = conf::parse_size(value);
     if (!size) return invalid();
-    (name == "rcvbuf" ? line.options.rcvbuf : line.options.sndbuf) = static_cast<int>(*size);
+    (name == "rcvbuf" ? line.options.receive_buffer : line.options.send_buffer) = static_cast<int>(*size);
   } else if (name == "ipv6only") {
     if (value != "on" && value != "off") {
       compiler.error(statement, "invalid ipv6only flags " + quoted(value), {}, &word);
@@ -188,14 +192,10 @@ void use_address(Compiler& compiler, const Statement& statement, const ListenLin
 
 void read_listen(Compiler& compiler, Scope&, const Statement& statement) {
   compiler.state<ListenState>().server_listens = true;
-  conf::Url url;
-  url.default_port = 80;
-  url.listen = true;
-  if (!conf::parse_url(compiler.world(), statement.argument(0), url)) {
-    if (!url.error.empty()) {
-      compiler.error(statement, url.error + " in " + quoted(statement.argument(0)) + " of the \"listen\" directive",
-                     {}, &statement.words[1]);
-    }
+  const conf::Url url = conf::parse_url(compiler.world(), statement.argument(0), kListenRules);
+  if (!url.ok()) {
+    compiler.error(statement, url.problem + " in " + quoted(statement.argument(0)) + " of the \"listen\" directive", {},
+                   &statement.words[1]);
     return;
   }
   ListenLine line;
@@ -203,23 +203,25 @@ void read_listen(Compiler& compiler, Scope&, const Statement& statement) {
     const conf::Word& word = statement.words[i];
     if (!read_parameter(compiler, statement, word, line)) return;
   }
-  if (line.options.so_keepalive >= 0 && url.is_unix()) line.options.so_keepalive = -1;
-  for (const conf::SocketAddress& address : url.addresses) {
-    use_address(compiler, statement, line, net::Address(address));
+  for (const conf::SocketAddress& read : url.addresses) {
+    net::Address address = net::Address::from_bytes(read.bytes);
+    if (address.is_unix()) line.options.keepalive = {};
+    for (uint32_t port = url.port; port <= url.last_port; ++port) {
+      if (address.is_ip()) address.set_port(static_cast<uint16_t>(port));
+      use_address(compiler, statement, line, address);
+    }
   }
 }
 
 void finish_server_addresses(Compiler& compiler, const Statement& server) {
   auto& state = compiler.state<ListenState>();
   if (!state.server_listens) {
-    conf::Url url;
-    url.default_port = 80;
-    url.listen = true;
     // nginx listens on port 8000 when it may not bind to 80.
-    const bool privileged = compiler.world().user("root").ok() && compiler.world().effective_user() == 0;
-    if (conf::parse_url(compiler.world(), privileged ? "*:80" : "*:8000", url)) {
-      use_address(compiler, server, ListenLine{}, net::Address(url.addresses[0]));
-    }
+    const uint16_t port = compiler.world().privileged() ? 80 : 8000;
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_port = htons(port);
+    use_address(compiler, server, ListenLine{}, net::Address(reinterpret_cast<sockaddr*>(&any), sizeof any));
   }
   state.server_listens = false;
 }
@@ -249,7 +251,7 @@ void read_server_name(Compiler& compiler, Scope&, const Statement& statement) {
         return;
       }
       const bool ignore_case = std::any_of(text.begin() + 1, text.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
-      auto made = build.make_pattern(compiler, statement, text.substr(1), ignore_case);
+      auto made = conf::make_pattern(compiler, statement, text.substr(1), ignore_case);
       if (!made) return;
       pattern = made.get();
       server.name_patterns.push_back(std::move(made));

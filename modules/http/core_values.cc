@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "confparse/address.h"
 #include "confparse/setters.h"
 #include "engine/http/core_settings.h"
 #include "modules/http/core.h"
@@ -254,12 +255,9 @@ void set_resolver(Compiler& compiler, Scope& scope, const Statement& statement) 
         return;
       }
     } else {
-      conf::Url url;
-      url.default_port = 53;
-      if (!conf::parse_url(compiler.world(), text, url)) {
-        compiler.error(statement, url.error.empty() ? "invalid resolver " + quoted(text)
-                                                    : url.error + " in resolver " + quoted(text),
-                       {}, &word);
+      const conf::Url url = conf::parse_url(compiler.world(), text, {.default_port = 53});
+      if (!url.ok()) {
+        compiler.error(statement, url.problem + " in resolver " + quoted(text), {}, &word);
         return;
       }
       ++addresses;

@@ -49,7 +49,8 @@ bool fits(const AccessRule& rule, const net::Address& client) {
     case AccessRule::Whom::network:
       break;
   }
-  const std::string_view bytes = client.host_bytes();
+  const net::Address plain = client.unmapped();
+  const std::string_view bytes = plain.binary();
   if (bytes.size() == 4) {
     uint32_t word = 0;
     std::memcpy(&word, bytes.data(), sizeof word);
@@ -57,12 +58,6 @@ bool fits(const AccessRule& rule, const net::Address& client) {
   }
   if (bytes.size() != 16) return false;
   const auto* raw = reinterpret_cast<const uint8_t*>(bytes.data());
-  static constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  if (std::memcmp(raw, kMapped, sizeof kMapped) == 0) {  // IPv4 client on an IPv6 socket
-    uint32_t word = 0;
-    std::memcpy(&word, raw + 12, sizeof word);
-    return !rule.network.ipv6 && rule.network.contains_ipv4(ntohl(word));
-  }
   return rule.network.ipv6 && rule.network.contains_ipv6(raw);
 }
 

@@ -76,7 +76,7 @@ void Map::read_expression(conf::Compiler& compiler, const conf::Statement& line,
                           uint32_t result) {
   const bool ignore_case = key.starts_with("*");
   if (ignore_case) key.remove_prefix(1);
-  auto pattern = compiler.make_pattern(line, key, ignore_case);
+  auto pattern = conf::make_pattern(compiler, line, key, ignore_case);
   if (!pattern) {
     failed_ = true;
     return;

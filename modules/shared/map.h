@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "confparse/compiler.h"
+#include "confparse/pattern.h"
 #include "confparse/template.h"
 #include "confparse/variables.h"
 
