@@ -158,6 +158,7 @@ struct Hooks {
 // The compiled http block.
 struct Graph {
   conf::VariableTable variables;
+  std::string prefix;  // -p, with its slash at the end: relative paths made at run time are from here
   Hooks hooks;
   std::unique_ptr<conf::Scope> scope;  // of http { }
   std::vector<std::unique_ptr<VirtualServer>> servers;

@@ -1,0 +1,167 @@
+#include "engine/http/files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+
+#include "engine/http/graph.h"
+#include "engine/http/request.h"
+
+namespace weir::http {
+
+std::string_view document_root(Request& request) {
+  const auto& settings = request.settings<CoreSettings>();
+  std::string_view root = settings.root.evaluate(request);
+  if (root.starts_with('/')) return root;
+  // A root made of variables may turn out relative: it is meant from the prefix.
+  ArenaText whole(request.arena(), request.graph().prefix.size() + root.size());
+  whole.append(request.graph().prefix);
+  whole.append(root);
+  return whole.view();
+}
+
+MappedPath map_path(Request& request) { return map_path(request, request.current().uri); }
+
+MappedPath map_path(Request& request, std::string_view uri) {
+  const auto& settings = request.settings<CoreSettings>();
+  const std::string_view root = document_root(request);
+  ArenaText path(request.arena(), root.size() + uri.size() + 1);
+  path.append(root);
+  if (settings.alias) {
+    if (!settings.alias_by_regex && uri.size() > settings.location_name.size()) {
+      path.append(uri.substr(settings.location_name.size()));
+    }
+  } else {
+    path.append(uri);
+  }
+  const size_t size = path.size();
+  path.push_back('\0');
+  return {path.view().substr(0, size), root.size()};
+}
+
+namespace {
+
+// One component at a time, refusing links (or links of somebody else).
+int open_without_symlinks(std::string_view path, size_t trusted, bool allow_same_owner, int flags) {
+  // The part that disable_symlinks from= covers is opened as it is.
+  size_t at = trusted;
+  while (at > 0 && path[at - 1] != '/') --at;
+  const std::string start = at == 0 ? "/" : std::string(path.substr(0, at));
+  int folder = ::open(start.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  while (folder >= 0) {
+    while (at < path.size() && path[at] == '/') ++at;
+    const size_t end = std::min(path.find('/', at), path.size());
+    const bool last = end >= path.size();
+    const std::string name(path.substr(at, end - at));
+    const int wanted = last ? flags : O_PATH | O_DIRECTORY | O_CLOEXEC;
+    int next = ::openat(folder, name.empty() ? "." : name.c_str(), wanted | O_NOFOLLOW);
+    if (next < 0 && (errno == ELOOP || errno == ENOTDIR) && allow_same_owner) {
+      struct stat link {};
+      struct stat target {};
+      const bool same = ::fstatat(folder, name.c_str(), &link, AT_SYMLINK_NOFOLLOW) == 0 &&
+                        ::fstatat(folder, name.c_str(), &target, 0) == 0 && link.st_uid == target.st_uid;
+      if (same) next = ::openat(folder, name.c_str(), wanted);
+      else errno = ELOOP;
+    }
+    const int error = errno;
+    ::close(folder);
+    errno = error;
+    if (next < 0 || last) return next;
+    folder = next;
+    at = end;
+  }
+  return folder;
+}
+
+int open_path(Request& request, const MappedPath& path, int flags, const char*& call) {
+  const auto& settings = request.settings<CoreSettings>();
+  call = "open()";
+  if (settings.disable_symlinks == SymlinkRule::off) return ::open(path.path.data(), flags);
+  call = "openat()";
+  size_t trusted = 0;
+  if (!settings.disable_symlinks_from.empty()) {
+    const std::string_view from = settings.disable_symlinks_from.evaluate(request);
+    if (path.path.starts_with(from)) trusted = from.size();
+  }
+  return open_without_symlinks(path.path, trusted, settings.disable_symlinks == SymlinkRule::if_not_owner, flags);
+}
+
+}  // namespace
+
+FoundFile find_file(Request& request, const MappedPath& path) {
+  FoundFile found;
+  if (request.settings<CoreSettings>().disable_symlinks == SymlinkRule::off) {
+    found.call = "stat()";
+    if (::stat(path.path.data(), &found.info) != 0) found.error = errno;
+    return found;
+  }
+  const int descriptor = open_path(request, path, O_PATH | O_CLOEXEC, found.call);
+  if (descriptor < 0 || ::fstat(descriptor, &found.info) != 0) found.error = errno;
+  if (descriptor >= 0) ::close(descriptor);
+  return found;
+}
+
+FoundFile open_file(Request& request, const MappedPath& path) {
+  FoundFile found;
+  // O_NONBLOCK: a FIFO must not hold the worker.
+  found.descriptor = open_path(request, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, found.call);
+  if (found.descriptor < 0) {
+    found.error = errno;
+  } else if (::fstat(found.descriptor, &found.info) != 0) {
+    found.error = errno;
+    found.call = "fstat()";
+    ::close(found.descriptor);
+    found.descriptor = -1;
+  }
+  return found;
+}
+
+int file_error_status(Request& request, const FoundFile& found, std::string_view path) {
+  Severity severity = Severity::crit;
+  int status = 500;
+  switch (found.error) {
+    case ENOENT:
+    case ENOTDIR:
+    case ENAMETOOLONG:
+      severity = Severity::error;
+      status = 404;
+      break;
+    case EACCES:
+    case EMLINK:
+    case ELOOP:
+      severity = Severity::error;
+      status = 403;
+      break;
+    default:
+      break;
+  }
+  if (status != 404 || request.settings<CoreSettings>().log_not_found) {
+    request.log(severity, std::string(found.call) + " \"" + std::string(path) + "\" failed", found.error);
+  }
+  return status;
+}
+
+std::string_view content_type_of(Request& request) {
+  const auto& settings = request.settings<CoreSettings>();
+  const std::string_view extension = request.current().extension;
+  if (!extension.empty() && settings.types) {
+    std::string key(extension);
+    for (char& c : key) {
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+    }
+    if (auto found = settings.types->find(key); found != settings.types->end()) return found->second;
+  }
+  return settings.default_type;
+}
+
+std::string_view entity_tag(Request& request, const struct stat& info) {
+  char text[64];
+  const int size = std::snprintf(text, sizeof text, "\"%" PRIx64 "-%" PRIx64 "\"", static_cast<uint64_t>(info.st_mtime),
+                                 static_cast<uint64_t>(info.st_size));
+  return request.arena().copy({text, static_cast<size_t>(size)});
+}
+
+}  // namespace weir::http

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <sys/stat.h>
+
+#include <string>
+#include <string_view>
+
+#include "engine/http/core_settings.h"
+
+namespace weir::http {
+
+class Request;
+
+// Where a request's URI is on disk: root + URI, or alias + what follows the location's name. The text
+// is NUL-terminated in the request's arena (the view does not count the NUL).
+struct MappedPath {
+  std::string_view path;
+  size_t root_size = 0;  // bytes of `path` that come from root or alias
+};
+// `uri`: the request's own when not given.
+MappedPath map_path(Request& request, std::string_view uri);
+MappedPath map_path(Request& request);
+// The value of root or alias in effect ($document_root).
+std::string_view document_root(Request& request);
+
+// A looked-up file. `error` is an errno, `call` the failed call as nginx names it ("open()").
+struct FoundFile {
+  int descriptor = -1;  // open_file only; the caller's to close
+  struct stat info {};
+  int error = 0;
+  const char* call = "";
+};
+// stat, or open and fstat, with the rules of disable_symlinks. `path` is NUL-terminated.
+FoundFile find_file(Request& request, const MappedPath& path);
+FoundFile open_file(Request& request, const MappedPath& path);
+
+// Logs a failed look-up in nginx's words and says which status it means (404, 403, 500).
+int file_error_status(Request& request, const FoundFile& found, std::string_view path);
+
+// Content-Type by the URI's extension and `types`, else default_type.
+std::string_view content_type_of(Request& request);
+// "68ab1c2e-1f4", with quotes, in the arena.
+std::string_view entity_tag(Request& request, const struct stat& info);
+
+}  // namespace weir::http

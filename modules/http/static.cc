@@ -1,0 +1,85 @@
+#include <unistd.h>
+
+#include "confparse/setters.h"
+#include "engine/http/builder.h"
+#include "engine/http/files.h"
+#include "engine/http/request.h"
+#include "engine/http/uri.h"
+#include "modules/http/modules.h"
+
+// ngx_http_static_module: regular files. It is the last content handler, so it also answers for
+// folders that nothing else served.
+namespace weir::http {
+
+namespace {
+
+PhaseResult refuse_folder(Request& request) {
+  const MappedPath path = map_path(request);
+  request.log(Severity::error, "directory index of \"" + std::string(path.path) + "\" is forbidden");
+  return PhaseResult::status(403);
+}
+
+// "/folder" → "/folder/", arguments kept.
+PhaseResult redirect_to_folder(Request& request) {
+  const CurrentTarget& target = request.current();
+  ArenaText location(request.arena(), target.uri.size() + target.args.size() + 8);
+  location.append(escape_uri(request.arena(), target.uri));
+  location.push_back('/');
+  if (!target.args.empty()) {
+    location.push_back('?');
+    location.append(target.args);
+  }
+  request.response().location = location.view();
+  return PhaseResult::status(301);
+}
+
+PhaseResult send_file(Request& request, const FoundFile& found) {
+  Response& response = request.response();
+  const auto file = make_ref<File>(found.descriptor);
+  response.status = 200;
+  response.content_length = found.info.st_size;
+  response.last_modified = found.info.st_mtime;
+  if (request.settings<CoreSettings>().etag) response.etag = entity_tag(request, found.info);
+  response.content_type = content_type_of(request);
+  response.allow_ranges = true;
+  if (!request.send_head()) return PhaseResult::done();
+  Chain body;
+  if (found.info.st_size > 0) body.push(Slice::file_range(file, 0, static_cast<size_t>(found.info.st_size)));
+  request.send(std::move(body), true);
+  return PhaseResult::done();
+}
+
+PhaseResult serve(Request& request) {
+  const CurrentTarget& target = request.current();
+  const bool post = target.method == Method::post;
+  if (target.method != Method::get && target.method != Method::head && !post) return PhaseResult::status(405);
+  if (target.uri.ends_with('/')) return refuse_folder(request);
+  const MappedPath path = map_path(request);
+  const FoundFile found = open_file(request, path);
+  if (found.error != 0) return PhaseResult::status(file_error_status(request, found, path.path));
+  if (S_ISDIR(found.info.st_mode)) {
+    ::close(found.descriptor);
+    return redirect_to_folder(request);
+  }
+  if (!S_ISREG(found.info.st_mode)) {
+    ::close(found.descriptor);
+    request.log(Severity::crit, "\"" + std::string(path.path) + "\" is not a regular file");
+    return PhaseResult::status(404);
+  }
+  if (post) {
+    ::close(found.descriptor);
+    return PhaseResult::status(405);
+  }
+  request.body().discard();
+  return send_file(request, found);
+}
+
+void complete(conf::Compiler& compiler, conf::Scope&) {
+  builder(compiler).add_phase_handler(Phase::content, serve);
+}
+
+}  // namespace
+
+const conf::Module kStaticModule{.name = "ngx_http_static_module", .complete = complete};
+
+}  // namespace weir::http

@@ -1,0 +1,106 @@
+#include "confparse/setters.h"
+#include "engine/http/builder.h"
+#include "engine/http/files.h"
+#include "engine/http/request.h"
+#include "modules/http/modules.h"
+
+// try_files (ngx_http_try_files_module): the first path that exists is served, else the last word's URI.
+namespace weir::http {
+
+namespace {
+
+using namespace conf;
+
+struct Candidate {
+  Template path;
+  bool folder = false;  // written with '/' at the end
+};
+
+struct TryFiles {
+  static constexpr bool kSeenByIf = false;
+  std::vector<Candidate> candidates;
+  Template fallback;       // URI, "@named"
+  std::string named;
+  int status = 0;          // "=404"
+};
+
+void read_try_files(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& own = scope.write_own<TryFiles>();
+  const size_t last = statement.words.size() - 1;
+  for (size_t i = 1; i < last; ++i) {
+    const Word& word = statement.words[i];
+    Candidate candidate;
+    std::string_view text = word.text;
+    if (text.ends_with('/')) {
+      candidate.folder = true;
+      text.remove_suffix(1);
+    }
+    candidate.path = compiler.make_template(statement, word, text);
+    own.candidates.push_back(std::move(candidate));
+  }
+  const Word& fallback = statement.words[last];
+  if (fallback.text.starts_with("=")) {
+    const auto status = parse_number(fallback.text.substr(1));
+    if (!status || *status > 999) {
+      compiler.error(statement, "invalid code \"" + std::string(fallback.text.substr(1)) + "\"", {}, &fallback);
+      return;
+    }
+    own.status = static_cast<int>(*status);
+  } else if (fallback.text.starts_with("@")) {
+    own.named = fallback.text;
+  } else {
+    own.fallback = compiler.make_template(statement, fallback);
+  }
+}
+
+PhaseResult fall_back(Request& request, const TryFiles& own) {
+  if (own.status != 0) return PhaseResult::status(own.status);
+  if (!own.named.empty()) return request.redirect_named(own.named);
+  const std::string_view target = own.fallback.evaluate(request);
+  const size_t mark = target.find('?');
+  if (mark == std::string_view::npos) return request.redirect(target, request.current().args);
+  return request.redirect(target.substr(0, mark), target.substr(mark + 1));
+}
+
+PhaseResult try_candidates(Request& request) {
+  const TryFiles* own = request.own_settings<TryFiles>();
+  if (!own || (own->candidates.empty() && own->status == 0 && own->named.empty() && own->fallback.empty())) {
+    return PhaseResult::next();
+  }
+  const auto& settings = request.settings<CoreSettings>();
+  for (const Candidate& candidate : own->candidates) {
+    const std::string_view text = candidate.path.evaluate(request);
+    // With alias a candidate is a URI of this location: what follows the location's name counts.
+    const MappedPath path = map_path(request, text);
+    const FoundFile found = find_file(request, path);
+    if (found.error != 0) continue;
+    if (S_ISDIR(found.info.st_mode) != candidate.folder) continue;
+    std::string_view uri = text;
+    if (settings.alias && settings.alias_by_regex) uri = request.current().uri;
+    if (candidate.folder) {
+      ArenaText with_slash(request.arena(), uri.size() + 1);
+      with_slash.append(uri);
+      with_slash.push_back('/');
+      uri = with_slash.view();
+    }
+    request.set_uri(uri, false);
+    return PhaseResult::next();
+  }
+  return fall_back(request, *own);
+}
+
+constexpr Directive kDirectives[] = {
+    {.name = "try_files", .where = kServer | kLocation, .args = {2, kNoLimit}, .merge = Merge::own,
+     .set = read_try_files, .doc = "Serves the first of these that exists, else goes to the last."},
+};
+
+void complete(Compiler& compiler, Scope&) {
+  builder(compiler).add_phase_handler(Phase::precontent, try_candidates);
+}
+
+}  // namespace
+
+const conf::Module kTryFilesModule{
+    .name = "ngx_http_try_files_module", .directives = kDirectives, .complete = complete};
+
+}  // namespace weir::http
