@@ -328,14 +328,38 @@ void Compiler::error_at_close(const Statement& statement, std::string text, std:
 // ----------------------------------------------------------------------------------------
 
 Template Compiler::make_template(const Statement& at, const Word& word) {
-  if (!variables_) return Template::literal(std::string(word.text));
+  return make_template(at, word, word.text);
+}
+
+Template Compiler::make_path_template(const Statement& at, const Word& word,
+                                      std::string_view part) {
+  if (!TemplateBuilder::has_variables(part)) return Template::literal(full_path(part));
+  if (part.starts_with('$')) return make_template(at, word, part);
+  return make_template(at, word, full_path(part));
+}
+
+const Directive* Compiler::find_directive(const Statement& statement, Context context) const {
+  const auto [begin, end] = index_.equal_range(statement.name());
+  for (auto row = begin; row != end; ++row) {
+    const Directive& directive = *row->second;
+    const size_t words = statement.argument_count();
+    const bool fits = (directive.where & context) && words >= directive.args.min &&
+                      (directive.args.max == kNoLimit || words <= directive.args.max) &&
+                      (directive.form == Form::block) == (statement.block != nullptr);
+    if (fits) return &directive;
+  }
+  return nullptr;
+}
+
+Template Compiler::make_template(const Statement& at, const Word& word, std::string_view part) {
+  if (!variables_) return Template::literal(std::string(part));
   TemplateBuilder builder(*variables_);
   Template result;
-  if (!builder.build(word.text, result)) {
+  if (!builder.build(part, result)) {
     error(at, builder.error(),
           "a \"$\" begins the name of a variable; a \"$\" itself can only come from a variable",
           &word);
-    return Template::literal(std::string(word.text));
+    return Template::literal(std::string(part));
   }
   return result;
 }

@@ -55,6 +55,8 @@ class Compiler {
   void visit(const Block& block, Scope& scope);
   // The directive whose setter (or `read` hook) runs now.
   const Directive& directive() const { return *directive_; }
+  // The row for a statement that stands in a block of `context`, or null; reports nothing.
+  const Directive* find_directive(const Statement& statement, Context context) const;
   // scope.first_use() of that directive: true at its first use in this scope.
   bool first_use(Scope& scope) const { return scope.first_use(*directive_); }
 
@@ -114,11 +116,16 @@ class Compiler {
   void use_variables(VariableTable* table) { variables_ = table; }
   // Parses "a$b${c}$1"; reports `invalid variable name` and the like at `at`.
   Template make_template(const Statement& at, const Word& word);
+  // The same for a part of the word's text.
+  Template make_template(const Statement& at, const Word& word, std::string_view part);
+  // A file name: relative ones are meant from the prefix, unless they begin with a variable.
+  Template make_path_template(const Statement& at, const Word& word, std::string_view part);
   // Compiles a regular expression; reports nginx's `pcre2_compile() failed: …` and returns null
   // when it is wrong. `pattern` is (a part of) the word's text. Equal patterns share one object.
   Ref<Regex> make_regex(const Statement& at, const Word& word, std::string_view pattern,
                         bool ignore_case = false);
   void set_pcre_jit(bool on) { pcre_jit_ = on; }
+  const std::string& prefix() const { return prefix_; }
   // Prefix handling of file names: relative to the prefix (-p), or to the folder of the
   // configuration.
   std::string full_path(std::string_view path, bool relative_to_conf = false) const;

@@ -5,11 +5,9 @@
 #include <vector>
 
 #include "confparse/ast.h"
+#include "confparse/severity.h"
 
 namespace weir::conf {
-
-// nginx's levels that a configuration can draw.
-enum class Severity : uint8_t { emerg, alert, crit, error, warn, notice, info };
 
 // One problem. `text` is nginx's own, without "nginx: [emerg] " and without the place.
 struct Diagnostic {

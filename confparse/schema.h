@@ -85,7 +85,7 @@ struct Directive {
 // nginx's, and errors found at a closing brace are sorted by it.
 struct Module {
   std::string_view name;  // "ngx_http_proxy_module"
-  std::span<const Directive> directives;
+  std::span<const Directive> directives = {};
   // Once per http/stream block before its first statement is read: defines variables, makes state.
   void (*prepare)(Compiler&, Scope& root) = nullptr;
   // Settles what depends on other settings or on the parent. Top-down: after the scope's own plain

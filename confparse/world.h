@@ -51,6 +51,8 @@ class World {
   virtual Answer<UserIdentity> user(const std::string& name) = 0;
   virtual Answer<gid_t> group(const std::string& name) = 0;
   virtual Answer<std::string> host_name() = 0;
+  // May the service bind to port 80? (It runs as root.)
+  virtual Answer<bool> privileged() { return {true, 0}; }
   // Is there such a file or folder? (stat; error is errno)
   virtual Answer<bool> is_directory(const std::string& path) = 0;
 };

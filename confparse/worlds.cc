@@ -204,6 +204,10 @@ Answer<std::string> RealWorld::host_name() {
   return recorded(bundle_, 'h', "", DiskWorld::host_name());
 }
 
+Answer<bool> RealWorld::privileged() {
+  return recorded(bundle_, 'p', "", Answer<bool>{geteuid() == 0, 0});
+}
+
 Answer<bool> RealWorld::is_directory(const std::string& path) {
   return recorded(bundle_, 'd', path, DiskWorld::is_directory(path));
 }
@@ -237,6 +241,9 @@ Answer<gid_t> ReplayWorld::group(const std::string& name) {
 }
 Answer<std::string> ReplayWorld::host_name() {
   return answer<std::string>('h', "", ENOENT);
+}
+Answer<bool> ReplayWorld::privileged() {
+  return answer<bool>('p', "", ENOENT);
 }
 Answer<bool> ReplayWorld::is_directory(const std::string& path) {
   return answer<bool>('d', path, ENOENT);

@@ -47,6 +47,7 @@ class RealWorld : public DiskWorld {
   Answer<UserIdentity> user(const std::string& name) override;
   Answer<gid_t> group(const std::string& name) override;
   Answer<std::string> host_name() override;
+  Answer<bool> privileged() override;
   Answer<bool> is_directory(const std::string& path) override;
 
  private:
@@ -64,6 +65,7 @@ class ReplayWorld : public World {
   Answer<UserIdentity> user(const std::string& name) override;
   Answer<gid_t> group(const std::string& name) override;
   Answer<std::string> host_name() override;
+  Answer<bool> privileged() override;
   Answer<bool> is_directory(const std::string& path) override;
   // The first question that the bundle could not answer; empty when there was none.
   const std::string& missing() const { return missing_; }

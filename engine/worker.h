@@ -10,6 +10,8 @@
 
 namespace weir {
 
+class AccessSinks;
+
 namespace upstream {
 class Runtime;
 }
@@ -21,6 +23,7 @@ struct Worker {
   ErrorLog& error_log;
   // Weights, failures, connection pools, resolved names: keyed by value, outlives generations.
   upstream::Runtime& upstreams;
+  AccessSinks* access_sinks = nullptr;  // never null while requests are served
   // The one in force for new requests.
   Ref<Generation> generation;
   uint64_t next_connection_serial = 1;

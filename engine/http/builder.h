@@ -42,6 +42,9 @@ class Builder final : public conf::CompilerState {
   std::unique_ptr<Graph> graph_;
 };
 
+// Is this statement a directive's default, not one of the configuration's own?
+bool is_default_statement(conf::Compiler& compiler, const conf::Statement& statement);
+
 inline Builder& builder(conf::Compiler& compiler) {
   return compiler.state<Builder>();
 }

@@ -37,6 +37,7 @@ struct ErrorPageRule {
 
 using TypeMap = std::unordered_map<std::string, std::string>;  // extension, lower case → MIME type
 
+enum class OldBrowser : uint8_t { none = 1, msie6 = 2, safari = 4 };
 enum class LingeringClose : uint8_t { off, on, always };
 enum class Satisfy : uint8_t { all, any };
 enum class BodyInFile : uint8_t { off, on, clean };
@@ -93,7 +94,7 @@ struct CoreSettings {
   conf::Seconds keepalive_header{0};  // 0: no Keep-Alive field
   Milliseconds keepalive_time, keepalive_min_timeout;
   Number keepalive_requests;
-  uint32_t keepalive_disable = 0;  // bits: 1 msie6, 2 safari
+  conf::Bitmask<OldBrowser> keepalive_disable;
   LingeringClose lingering_close = LingeringClose::on;
   Milliseconds lingering_time, lingering_timeout, send_timeout;
   Bytes send_lowat;
@@ -123,3 +124,40 @@ struct CoreSettings {
 };
 
 }  // namespace weir::http
+
+namespace weir::conf {
+
+template <>
+struct EnumWords<http::OldBrowser> {
+  static constexpr std::pair<std::string_view, http::OldBrowser> words[] = {
+      {"none", http::OldBrowser::none}, {"msie6", http::OldBrowser::msie6}, {"safari", http::OldBrowser::safari}};
+};
+template <>
+struct EnumWords<http::LingeringClose> {
+  static constexpr std::pair<std::string_view, http::LingeringClose> words[] = {
+      {"off", http::LingeringClose::off}, {"on", http::LingeringClose::on}, {"always", http::LingeringClose::always}};
+};
+template <>
+struct EnumWords<http::Satisfy> {
+  static constexpr std::pair<std::string_view, http::Satisfy> words[] = {{"all", http::Satisfy::all},
+                                                                        {"any", http::Satisfy::any}};
+};
+template <>
+struct EnumWords<http::BodyInFile> {
+  static constexpr std::pair<std::string_view, http::BodyInFile> words[] = {
+      {"off", http::BodyInFile::off}, {"on", http::BodyInFile::on}, {"clean", http::BodyInFile::clean}};
+};
+template <>
+struct EnumWords<http::ServerTokens> {
+  static constexpr std::pair<std::string_view, http::ServerTokens> words[] = {
+      {"off", http::ServerTokens::off}, {"on", http::ServerTokens::on}, {"build", http::ServerTokens::build}};
+};
+template <>
+struct EnumWords<http::IfModifiedSince> {
+  static constexpr std::pair<std::string_view, http::IfModifiedSince> words[] = {
+      {"off", http::IfModifiedSince::off},
+      {"exact", http::IfModifiedSince::exact},
+      {"before", http::IfModifiedSince::before}};
+};
+
+}  // namespace weir::conf

@@ -28,6 +28,14 @@ struct VirtualServer;
 
 using conf::Pattern;
 
+// Text keys that are looked up by view, without a copy.
+struct TextHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+template <class T>
+using TextMap = std::unordered_map<std::string, T, TextHash, std::equal_to<>>;
+
 // Locations of one level: a server's, or those nested in a location.
 class LocationTable {
  public:
@@ -89,6 +97,7 @@ struct Location {
   std::unique_ptr<LocationTable> nested;
   const Location* parent = nullptr;
   const VirtualServer* server = nullptr;
+  std::unique_ptr<LimitExcept> limit_except;
   PhaseHandler content_handler =
       nullptr;                 // proxy_pass and its like; null: the content phase's handlers
   bool auto_redirect = false;  // "/x" → "/x/" (proxy_pass and its like, name ends in '/')
@@ -102,14 +111,6 @@ struct VirtualServer {
   TextMap<const Location*> named_locations;
   std::vector<std::unique_ptr<Pattern>> name_patterns;  // of "~…" names
 };
-
-// Text keys that are looked up by view, without a copy.
-struct TextHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-};
-template <class T>
-using TextMap = std::unordered_map<std::string, T, TextHash, std::equal_to<>>;
 
 // Server name → virtual server, for one address:port.
 class ServerNames {

@@ -169,6 +169,8 @@ class Request final : public conf::VariableSource {
   // cycle …").
   PhaseResult redirect(std::string_view uri, std::string_view args);
   PhaseResult redirect_named(std::string_view name);  // "@name"
+  // From a head filter: this response is not sent, `status` is, with its error page or own page.
+  void replace_response(int status);
   // Ends with 301, 302, 303, 307 or 308 and this Location (made absolute as configured).
   PhaseResult redirect_client(int status, std::string_view location);
   // Starts a subrequest; it runs from the top level. The returned Request lives until the main
@@ -188,6 +190,9 @@ class Request final : public conf::VariableSource {
   void set_variable(conf::VariableId id, conf::Value value);
   void forget_variable(conf::VariableId id);
   bool match(const conf::Pattern& pattern, std::string_view subject) override;
+  // While set, $1 … $9 evaluate escaped for use in arguments (rewrite: what was decoded must not
+  // become syntax).
+  bool escape_captures = false;
   std::string_view capture(size_t number) const;  // "" when absent
   size_t capture_count() const;
 

@@ -44,6 +44,9 @@ enum class Escape : uint8_t {
 std::string_view escape(Arena& arena, std::string_view text, Escape kind);
 // nginx's ngx_unescape_uri: %xx only; `until_question_mark` stops decoding there.
 std::string_view unescape(Arena& arena, std::string_view text, bool until_question_mark = false);
+// What a rewrite makes of a redirect's address: %xx is decoded where the character is printable and
+// above '%', up to the first '?', which ends decoding.
+std::string_view unescape_redirect(Arena& arena, std::string_view text);
 // & < > " as entities, for generated pages.
 std::string_view escape_html(Arena& arena, std::string_view text);
 

@@ -2,6 +2,7 @@
 #include "confparse/setters.h"
 #include "engine/http/builder.h"
 #include "engine/http/connection_facts.h"
+#include "engine/http/core_settings.h"
 #include "engine/http/request.h"
 #include "modules/http/modules.h"
 #include "modules/shared/access.h"
@@ -20,7 +21,7 @@ void read_rule(Compiler& compiler, Scope& scope, const Statement& statement) {
 PhaseResult check(Request& request) {
   const auto& settings = request.settings<shared::AccessSettings>();
   if (settings.rules.empty()) return PhaseResult::next();
-  switch (shared::judge(settings, request.connection().client_address())) {
+  switch (shared::judge(settings, request.connection().peer)) {
     case shared::AccessVerdict::allowed:
       return PhaseResult::pass();
     case shared::AccessVerdict::no_rule:

@@ -7,6 +7,10 @@
 // ngx_http_core_module: the directive table. Not here: try_files (try_files.cc).
 namespace weir::http::core {
 
+#ifndef WEIR_CLIENT_BODY_TEMP_PATH
+#define WEIR_CLIENT_BODY_TEMP_PATH "client_body_temp"
+#endif
+
 namespace {
 
 using namespace conf;  // contexts, forms, setters: the vocabulary of a directive table
@@ -41,9 +45,8 @@ void set_max_headers(Compiler& compiler, Scope& scope, const Statement& statemen
 
 template <auto Member>
 void set_head_flag(Compiler& compiler, Scope& scope, const Statement& statement) {
-  if (const auto flag = read_flag(compiler, statement)) {
-    scope.write<ServerSettings>().head_limits.*Member = *flag;
-  }
+  bool flag = false;
+  if (read_setting(compiler, scope, statement, flag)) scope.write<ServerSettings>().head_limits.*Member = flag;
 }
 
 void read_main_scope(Compiler& compiler, Scope& scope, const Statement& statement) {

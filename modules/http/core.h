@@ -40,8 +40,6 @@ void set_pool_size(Compiler&, Scope&, const Statement&);
 void set_early_hints(Compiler&, Scope&, const Statement&);
 void set_client_body_temp_path(Compiler&, Scope&, const Statement&);
 void set_error_log(Compiler&, Scope&, const Statement&);
-template <auto Member>
-void set_limit(Compiler&, Scope&, const Statement&);
 
 // variables (core_variables.cc, core_variables_response.cc)
 void define_variables(Compiler&);

@@ -217,7 +217,7 @@ void finish_server_addresses(Compiler& compiler, const Statement& server) {
   auto& state = compiler.state<ListenState>();
   if (!state.server_listens) {
     // nginx listens on port 8000 when it may not bind to 80.
-    const uint16_t port = compiler.world().privileged() ? 80 : 8000;
+    const uint16_t port = compiler.world().privileged().value ? 80 : 8000;
     sockaddr_in any{};
     any.sin_family = AF_INET;
     any.sin_port = htons(port);
@@ -285,7 +285,7 @@ void add_names(Compiler& compiler, uint32_t closing_number, const ListenAddress&
       if (!listener.names.add("", server, nullptr)) {
         compiler.late_error(closing_number, kStageNames, "conflicting server name \"\" on " + text + ", ignored",
                             nullptr, "two servers on this address have no server_name; the first is used",
-                            conf::Severity::warn);
+                            Severity::warn);
       }
       continue;
     }
@@ -297,7 +297,7 @@ void add_names(Compiler& compiler, uint32_t closing_number, const ListenAddress&
         compiler.late_error(closing_number, kStageNames,
                             "conflicting server name " + quoted(use->name) + " on " + text + ", ignored", nullptr,
                             "another server on this address has the same name; the first is used",
-                            conf::Severity::warn);
+                            Severity::warn);
       }
     }
   }

@@ -50,7 +50,7 @@ void set_root(Compiler& compiler, Scope& scope, const Statement& statement) {
   if (!alias && value.size() > 1 && value.ends_with('/')) value.remove_suffix(1);
   settings.root = compiler.make_path_template(statement, statement.words[1], value);
   settings.alias = alias;
-  settings.root_scope = &scope;
+  settings.root_scope = is_default_statement(compiler, statement) ? nullptr : &scope;
   settings.location_name = alias && location && location->kind != Location::Kind::regex ? location->name : "";
   settings.alias_by_regex = alias && location && location->kind == Location::Kind::regex;
 }

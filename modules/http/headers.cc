@@ -184,7 +184,9 @@ void apply_expires(Request& request, const HeadersSettings& settings) {
     at = request.response().last_modified + expires.seconds;
     age = at - now;
   }
-  const std::string_view date = request.arena().copy(http_date(at));
+  char* text = request.arena().text(kDateSize);
+  format_date(at, text);
+  const std::string_view date(text, kDateSize);
   if (expires.seconds < 0 || age < 0) return set(date, "no-cache");
   set(date, request.arena().copy("max-age=" + std::to_string(age)));
 }

@@ -35,6 +35,7 @@ void read_map(Compiler& compiler, Scope&, const Statement& statement) {
   variable.data = reinterpret_cast<uintptr_t>(map.get());
   variable.cacheable = !map->is_volatile();
   variable.changeable = true;
+  variable.reads = map->reads();
   if (!compiler.variables().define(variable)) {
     compiler.error(statement, "the duplicate \"" + std::string(name.substr(1)) + "\" variable", {},
                    &statement.words[2]);

@@ -45,7 +45,7 @@ bool is_modified_since(const Request& request, std::string_view field) {
   const int64_t modified = request.response().last_modified;
   const auto rule = request.settings<CoreSettings>().if_modified_since;
   if (modified < 0 || rule == IfModifiedSince::off) return true;
-  const int64_t since = parse_http_date(field);
+  const int64_t since = parse_date(field).value_or(-1);
   if (since == modified) return false;
   return rule == IfModifiedSince::exact || since < modified;
 }
@@ -65,7 +65,7 @@ void filter_head(Request& request) {
   if (response.status != 200 || !request.is_main() || !response.not_modified_test) return;
   const HeaderList& fields = request.headers();
   if (const Header* field = fields.find(HeaderId::if_unmodified_since)) {
-    const int64_t since = parse_http_date(field->value);
+    const int64_t since = parse_date(field->value).value_or(-1);
     if (response.last_modified < 0 || since < response.last_modified) return request.replace_response(412);
   }
   if (const Header* field = fields.find(HeaderId::if_match)) {

@@ -95,7 +95,7 @@ bool condition_holds(Request& request) {
   if (!field) return true;
   const Response& response = request.response();
   if (field->value.size() >= 2 && field->value.back() == '"') return field->value == response.etag;
-  return response.last_modified >= 0 && parse_http_date(field->value) == response.last_modified;
+  return response.last_modified >= 0 && parse_date(field->value).value_or(-1) == response.last_modified;
 }
 
 std::string_view content_range(Request& request, const Range& range, int64_t length) {

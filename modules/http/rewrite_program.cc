@@ -20,7 +20,10 @@ struct Outcome {
 // Evaluates a replacement. Captured text is escaped in the args, and in redirects, when the request's
 // URI came with escapes: what was decoded must not become syntax.
 std::string_view evaluate(const conf::Template& value, Request& request, bool escape_captures) {
-  return escape_captures ? value.evaluate_escaped(request, escape_args) : value.evaluate(request);
+  request.escape_captures = escape_captures;
+  const std::string_view text = value.evaluate(request);
+  request.escape_captures = false;
+  return text;
 }
 
 bool test_file(Condition::Test test, const char* path) {
@@ -68,8 +71,7 @@ Outcome answer(const ReturnStep& step, Request& request) {
                         step.status == 308;
   if (step.status >= 400 && step.text.empty()) return {Next::result, PhaseResult::status(step.status)};
   if (redirect) {
-    request.response().location = step.text.evaluate(request);
-    return {Next::result, PhaseResult::status(step.status)};
+    return {Next::result, request.redirect_client(step.status, step.text.evaluate(request))};
   }
   return {Next::result, request.respond(step.status, {}, step.text.evaluate(request))};
 }
@@ -92,8 +94,7 @@ Outcome redirect(const RewriteStep& step, Request& request, bool escape) {
   if (request.settings<RewriteSettings>().log) {
     request.log(Severity::notice, "rewritten redirect: \"" + std::string(whole.view()) + "\"");
   }
-  request.response().location = whole.view();
-  return {Next::result, PhaseResult::status(step.redirect_status)};
+  return {Next::result, request.redirect_client(step.redirect_status, whole.view())};
 }
 
 Outcome rewrite(const RewriteStep& step, Request& request) {
@@ -124,7 +125,7 @@ Outcome rewrite(const RewriteStep& step, Request& request) {
   }
   request.current().args = args;
   const bool search_again = step.after != RewriteStep::After::break_;
-  request.set_uri(target, search_again);
+  request.rewrite_uri(target, search_again);
   if (step.after == RewriteStep::After::go_on) return {};
   return {Next::stop};
 }

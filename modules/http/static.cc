@@ -23,14 +23,13 @@ PhaseResult refuse_folder(Request& request) {
 PhaseResult redirect_to_folder(Request& request) {
   const CurrentTarget& target = request.current();
   ArenaText location(request.arena(), target.uri.size() + target.args.size() + 8);
-  location.append(escape_uri(request.arena(), target.uri));
+  location.append(escape(request.arena(), target.uri, Escape::uri));
   location.push_back('/');
   if (!target.args.empty()) {
     location.push_back('?');
     location.append(target.args);
   }
-  request.response().location = location.view();
-  return PhaseResult::status(301);
+  return request.redirect_client(301, location.view());
 }
 
 PhaseResult send_file(Request& request, const FoundFile& found) {

@@ -83,7 +83,7 @@ PhaseResult try_candidates(Request& request) {
       with_slash.push_back('/');
       uri = with_slash.view();
     }
-    request.set_uri(uri, false);
+    request.rewrite_uri(uri, false);
     return PhaseResult::next();
   }
   return fall_back(request, *own);

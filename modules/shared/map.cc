@@ -133,6 +133,14 @@ const uint32_t* Map::find(std::string_view key) const {
   return hostnames_ && !key.empty() ? find_host(key) : nullptr;
 }
 
+std::vector<conf::VariableId> Map::reads() const {
+  std::vector<conf::VariableId> ids;
+  const auto add = [&](conf::VariableId id) { ids.push_back(id); };
+  source_.for_each_variable(add);
+  for (const conf::Template& result : results_) result.for_each_variable(add);
+  return ids;
+}
+
 conf::Value Map::evaluate(conf::VariableSource& source) const {
   std::string_view value = source_.evaluate(source);
   if (hostnames_ && value.ends_with('.')) value.remove_suffix(1);

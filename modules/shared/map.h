@@ -20,6 +20,8 @@ class Map {
   static std::unique_ptr<Map> read(conf::Compiler& compiler, const conf::Statement& statement);
   conf::Value evaluate(conf::VariableSource& source) const;
   bool is_volatile() const { return volatile_; }
+  // Variables that the value is made of.
+  std::vector<conf::VariableId> reads() const;
 
  private:
   struct TextHash {

@@ -1,0 +1,347 @@
+#include "modules/http/log.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <unordered_map>
+
+#include "confparse/setters.h"
+#include "engine/http/builder.h"
+#include "engine/http/core_settings.h"
+#include "engine/http/files.h"
+#include "engine/http/request.h"
+#include "engine/http/tunnel_handover.h"
+#include "engine/worker.h"
+#include "modules/http/modules.h"
+
+// ngx_http_log_module: access_log, log_format, open_log_file_cache.
+namespace weir::http::log {
+
+namespace {
+
+using namespace conf;
+
+#ifndef WEIR_HTTP_LOG_PATH
+#define WEIR_HTTP_LOG_PATH "logs/access.log"
+#endif
+
+constexpr std::string_view kCombined =
+    "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent "
+    "\"$http_referer\" \"$http_user_agent\"";
+
+class LogState final : public CompilerState {
+ public:
+  shared::LogFormats formats;
+  bool all_early = true;  // every line of the configuration can be rendered when a tunnel begins
+};
+
+std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+void read_format(Compiler& compiler, Scope&, const Statement& statement) {
+  compiler.state<LogState>().formats.read(compiler, statement);
+}
+
+bool read_target(Compiler& compiler, const Statement& statement, AccessLog& log) {
+  const Word& word = statement.words[1];
+  if (word.text.starts_with("syslog:")) {
+    std::string problem;
+    auto options = parse_syslog(word.text.substr(7), compiler.world(), problem);
+    if (!options) {
+      compiler.error(statement, problem, {}, &word);
+      return false;
+    }
+    log.syslog = std::make_shared<const SyslogOptions>(std::move(*options));
+  } else if (word.text.find('$') != std::string_view::npos) {
+    log.path_template = compiler.make_path_template(statement, word, word.text);
+  } else {
+    log.path = compiler.full_path(word.text);
+    compiler.state<ResourceList>().want_log_file(log.path);
+  }
+  return true;
+}
+
+// buffer=, flush=, gzip, gzip=, if=
+bool read_option(Compiler& compiler, const Statement& statement, const Word& word, AccessLog& log) {
+  const std::string_view text = word.text;
+  if (text.starts_with("buffer=")) {
+    const auto size = parse_size(text.substr(7));
+    if (!size || *size == 0) {
+      compiler.error(statement, "invalid buffer size " + quoted(text.substr(7)), {}, &word);
+      return false;
+    }
+    log.sink.buffer_size = *size;
+  } else if (text.starts_with("flush=")) {
+    const auto time = parse_milliseconds(text.substr(6));
+    if (!time || *time == 0) {
+      compiler.error(statement, "invalid flush time " + quoted(text.substr(6)), {}, &word);
+      return false;
+    }
+    log.sink.flush_milliseconds = static_cast<uint64_t>(*time);
+  } else if (text == "gzip" || text.starts_with("gzip=")) {
+    if (log.sink.buffer_size == 0) log.sink.buffer_size = 64 * 1024;
+    log.sink.gzip_level = 1;
+    if (text.size() > 4) {
+      const auto level = parse_number(text.substr(5));
+      if (!level || *level < 1 || *level > 9) {
+        compiler.error(statement, "invalid compression level " + quoted(text.substr(5)), {}, &word);
+        return false;
+      }
+      log.sink.gzip_level = static_cast<int>(*level);
+    }
+  } else if (text.starts_with("if=")) {
+    log.condition = compiler.make_template(statement, word, text.substr(3));
+  } else {
+    compiler.invalid_parameter(statement, word);
+    return false;
+  }
+  return true;
+}
+
+bool check_options(Compiler& compiler, const Statement& statement, const LogSettings& settings, const AccessLog& log) {
+  if (log.sink.flush_milliseconds != 0 && log.sink.buffer_size == 0) {
+    compiler.error(statement, "no buffer is defined for access_log " + quoted(statement.argument(0)));
+    return false;
+  }
+  if (log.sink.buffer_size != 0 && log.syslog) {
+    compiler.error(statement, "logs to syslog cannot be buffered");
+    return false;
+  }
+  if (log.sink.buffer_size != 0 && !log.path_template.empty()) {
+    compiler.error(statement, "buffered logs cannot have variables in name");
+    return false;
+  }
+  (void)settings;
+  return true;
+}
+
+// The same file with other buffer settings anywhere in the configuration is refused, as nginx does.
+class SinkOptions final : public CompilerState {
+ public:
+  std::unordered_map<std::string, AccessSinkOptions> by_path;
+};
+
+bool check_conflict(Compiler& compiler, const Statement& statement, const AccessLog& log) {
+  if (log.path.empty() || log.sink == AccessSinkOptions{}) return true;
+  auto [known, is_new] = compiler.state<SinkOptions>().by_path.emplace(log.path, log.sink);
+  if (is_new || known->second == log.sink) return true;
+  compiler.error(statement, "access_log " + quoted(statement.argument(0)) + " already defined with conflicting parameters",
+                 "one file has one buffer: give every access_log of it the same options");
+  return false;
+}
+
+void read_access_log(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<LogSettings>();
+  const bool is_default = is_default_statement(compiler, statement);
+  if (settings.scope != &scope) settings.logs.clear();
+  settings.scope = is_default ? nullptr : &scope;
+  if (statement.argument(0) == "off") {
+    if (statement.argument_count() > 1) compiler.invalid_parameter(statement, statement.words[2]);
+    return;
+  }
+  AccessLog log;
+  if (!read_target(compiler, statement, log)) return;
+  auto& formats = compiler.state<LogState>().formats;
+  const bool named = statement.argument_count() > 1;
+  const std::string_view name = named ? statement.argument(1) : std::string_view("combined");
+  for (const auto& format : formats.all) {
+    if (format->name == name) log.format = format;
+  }
+  if (!log.format) {
+    compiler.error(statement, "unknown log format " + quoted(name), "a log_format must stand before its use",
+                   &statement.words[2]);
+    return;
+  }
+  for (size_t i = 3; i < statement.words.size(); ++i) {
+    if (!read_option(compiler, statement, statement.words[i], log)) return;
+  }
+  if (!check_options(compiler, statement, settings, log) || !check_conflict(compiler, statement, log)) return;
+  settings.logs.push_back(std::move(log));
+}
+
+void set_file_cache(Compiler& compiler, Scope& scope, const Statement& statement) {
+  FileCache cache;
+  if (statement.argument(0) == "off" && statement.argument_count() == 1) {
+    scope.write<LogSettings>().file_cache = cache;
+    return;
+  }
+  for (size_t i = 1; i < statement.words.size(); ++i) {
+    const Word& word = statement.words[i];
+    const size_t equals = word.text.find('=');
+    const std::string_view name = word.text.substr(0, equals);
+    const std::string_view value = equals == std::string_view::npos ? std::string_view() : word.text.substr(equals + 1);
+    const bool is_time = name == "inactive" || name == "valid";
+    const auto number = is_time ? parse_seconds(value) : parse_number(value);
+    int64_t* to = name == "max"        ? &cache.max
+                  : name == "inactive" ? &cache.inactive_seconds
+                  : name == "valid"    ? &cache.valid_seconds
+                  : name == "min_uses" ? &cache.min_uses
+                                       : nullptr;
+    if (!to || !number || *number == 0) {
+      compiler.error(statement, "invalid \"open_log_file_cache\" parameter " + quoted(word.text), {}, &word);
+      return;
+    }
+    *to = *number;
+  }
+  if (cache.max == 0) {
+    compiler.error(statement, "\"open_log_file_cache\" must have \"max\" parameter");
+    return;
+  }
+  scope.write<LogSettings>().file_cache = cache;
+}
+
+void finish(Compiler& compiler, Scope& self, const Scope* parent) {
+  if (parent && self.same<LogSettings>(*parent)) return;
+  auto& state = compiler.state<LogState>();
+  state.all_early = state.all_early && can_render_early(self.get<LogSettings>(), compiler.variables());
+}
+
+constexpr uint32_t kPlaces = kHttpServerLocation | kIfInLocation | kLimitExcept;
+
+constexpr Directive kDirectives[] = {
+    {.name = "log_format", .where = kHttp, .args = {2, kNoLimit}, .repeat = Repeat::collect, .set = read_format,
+     .doc = "Names the text of a log line."},
+    {.name = "access_log", .where = kPlaces, .args = {1, kNoLimit}, .repeat = Repeat::collect,
+     .initial = WEIR_HTTP_LOG_PATH " combined", .merge = Merge::replace_list, .set = read_access_log,
+     .doc = "Where requests are logged, and how."},
+    {.name = "open_log_file_cache", .where = kHttpServerLocation, .args = {1, 4}, .initial = "off",
+     .set = set_file_cache, .doc = "Keeps log files open whose names hold variables."},
+};
+
+void prepare(Compiler& compiler, Scope&) {
+  compiler.state<LogState>().formats.add_built_in(compiler, "combined", kCombined);
+}
+
+void complete(Compiler& compiler, Scope&) {
+  auto& hooks = builder(compiler).graph().hooks;
+  hooks.log_handlers.push_back(log_request);
+  if (compiler.state<LogState>().all_early) hooks.tunnel_log_handlers.push_back(log_tunnel);
+}
+
+// Log files whose names are known only at run time, kept open by open_log_file_cache.
+struct OpenFile {
+  int descriptor = -1;
+  ino_t inode = 0;
+  int64_t last_used = 0;
+  int64_t checked = 0;
+  int64_t uses = 0;
+};
+
+class OpenFiles {
+ public:
+  ~OpenFiles() {
+    for (auto& [path, file] : files_) ::close(file.descriptor);
+  }
+
+  void write(const FileCache& rules, const std::string& path, std::string_view line, int64_t now) {
+    OpenFile* file = find(rules, path, now);
+    const int descriptor = file ? file->descriptor : open_file(path);
+    if (descriptor < 0) return;
+    // A log line that cannot be written is lost, as with nginx.
+    [[maybe_unused]] const ssize_t written = ::write(descriptor, line.data(), line.size());
+    if (!file) keep(rules, path, descriptor, now);
+  }
+
+ private:
+  static int open_file(const std::string& path) {
+    return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  }
+
+  OpenFile* find(const FileCache& rules, const std::string& path, int64_t now) {
+    auto found = files_.find(path);
+    if (found == files_.end()) return nullptr;
+    OpenFile& file = found->second;
+    if (now - file.checked >= rules.valid_seconds) {
+      struct stat info {};
+      if (::stat(path.c_str(), &info) != 0 || info.st_ino != file.inode) {
+        ::close(file.descriptor);
+        files_.erase(found);
+        return nullptr;
+      }
+      file.checked = now;
+    }
+    file.last_used = now;
+    ++file.uses;
+    return &file;
+  }
+
+  void keep(const FileCache& rules, const std::string& path, int descriptor, int64_t now) {
+    for (auto at = files_.begin(); at != files_.end();) {
+      const bool expired = now - at->second.last_used > rules.inactive_seconds;
+      if (expired) ::close(at->second.descriptor);
+      at = expired ? files_.erase(at) : std::next(at);
+    }
+    struct stat info {};
+    if (rules.max == 0 || ::fstat(descriptor, &info) != 0) {
+      ::close(descriptor);
+      return;
+    }
+    if (static_cast<int64_t>(files_.size()) >= rules.max) {
+      auto oldest = files_.begin();
+      for (auto at = files_.begin(); at != files_.end(); ++at) {
+        if (at->second.last_used < oldest->second.last_used) oldest = at;
+      }
+      ::close(oldest->second.descriptor);
+      files_.erase(oldest);
+    }
+    files_[path] = {descriptor, info.st_ino, now, now, 1};
+  }
+
+  std::unordered_map<std::string, OpenFile> files_;
+};
+
+}  // namespace
+
+void Lines::write(Worker& worker, const AccessLog& log, const FileCache& cache, std::string_view path,
+                  std::string_view line) {
+  if (log.syslog) {
+    worker.access_sinks->syslog().send(*log.syslog, log.syslog->severity, line.substr(0, line.size() - 1));
+  } else if (!log.path_template.empty()) {
+    static thread_local OpenFiles files;
+    files.write(cache, std::string(path), line, worker.loop.wall_milliseconds() / 1000);
+  } else {
+    worker.access_sinks->find(log.path, log.sink).append(line);
+  }
+}
+
+void log_request(Request& request) {
+  const auto& settings = request.settings<LogSettings>();
+  if (settings.logs.empty()) return;
+  static thread_local std::string line;
+  for (const AccessLog& log : settings.logs) {
+    if (!log.condition.empty()) {
+      const std::string_view value = log.condition.evaluate(request);
+      if (value.empty() || value == "0") continue;
+    }
+    std::string_view path;
+    if (!log.path_template.empty()) {
+      struct stat info {};
+      const std::string root(document_root(request));
+      if (::stat(root.c_str(), &info) != 0) {
+        // Names from requests must not make logs for hosts that do not exist.
+        if (errno != ENOENT && errno != ENOTDIR) request.log(Severity::error, "testing \"" + root + "\" existence failed", errno);
+        continue;
+      }
+      path = log.path_template.evaluate(request);
+    }
+    line.clear();
+    log.format->append_line(line, request);
+    line += '\n';
+    Lines::write(request.worker(), log, settings.file_cache, path, line);
+  }
+}
+
+}  // namespace weir::http::log
+
+namespace weir::http {
+
+const conf::Module kLogModule{
+    .name = "ngx_http_log_module",
+    .directives = log::kDirectives,
+    .prepare = log::prepare,
+    .finish = log::finish,
+    .complete = log::complete,
+};
+
+}  // namespace weir::http
