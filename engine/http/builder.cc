@@ -8,7 +8,9 @@ void Builder::add_phase_handler(Phase phase, PhaseHandler handler) {
   graph().hooks.phases[static_cast<size_t>(phase)].push_back(handler);
 }
 
-void Builder::add_head_filter(HeadFilter filter) { graph().hooks.head_filters.push_back(filter); }
+void Builder::add_head_filter(HeadFilter filter) {
+  graph().hooks.head_filters.push_back(filter);
+}
 
 bool is_default_statement(conf::Compiler& compiler, const conf::Statement& statement) {
   return compiler.sources().kind(statement.terminator.file) == conf::Sources::Kind::built_in;

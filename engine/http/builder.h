@@ -11,8 +11,14 @@
 
 namespace weir::http {
 
-// The order of problems that nginx finds at the closing brace of http.
-enum Stage : uint32_t { kStageModules = 1, kStageLocations = 2, kStageVariables = 3, kStageNames = 4 };
+// The order of problems that nginx finds at the closing brace of http: modules' finish()
+// (Compiler::kFinishStage), locations, modules' complete() (kCompleteStage), variables, server
+// names.
+enum Stage : uint32_t {
+  kStageLocations = 50'000,
+  kStageVariables = 200'000,
+  kStageNames = 300'000
+};
 
 // The http subsystem while it is compiled: modules reach it with builder(compiler). The graph goes
 // to the generation at the closing brace of http.
@@ -31,7 +37,7 @@ class Builder final : public conf::CompilerState {
   void add_head_filter(HeadFilter filter);
 
   // --- for setters ---
-  uint32_t close_number = 0;  // reading number of http's closing brace
+  uint32_t close_number = 0;                // reading number of http's closing brace
   VirtualServer* current_server = nullptr;  // whose block is being visited
   Location* current_location = nullptr;     // null directly in a server
   // Where proxy_pass and its like put their handler: the location's, or that of the `if` or
@@ -58,8 +64,8 @@ class ResourceList final : public conf::CompilerState {
 };
 
 struct TempPath;
-// client_body_temp_path, proxy_temp_path and their like: a folder and up to three levels; the folder is
-// wanted from the outside.
+// client_body_temp_path, proxy_temp_path and their like: a folder and up to three levels; the
+// folder is wanted from the outside.
 void read_temp_path(conf::Compiler& compiler, const conf::Statement& statement, TempPath& to);
 
 }  // namespace weir::http

@@ -130,27 +130,35 @@ namespace weir::conf {
 template <>
 struct EnumWords<http::OldBrowser> {
   static constexpr std::pair<std::string_view, http::OldBrowser> words[] = {
-      {"none", http::OldBrowser::none}, {"msie6", http::OldBrowser::msie6}, {"safari", http::OldBrowser::safari}};
+      {"none", http::OldBrowser::none},
+      {"msie6", http::OldBrowser::msie6},
+      {"safari", http::OldBrowser::safari}};
 };
 template <>
 struct EnumWords<http::LingeringClose> {
   static constexpr std::pair<std::string_view, http::LingeringClose> words[] = {
-      {"off", http::LingeringClose::off}, {"on", http::LingeringClose::on}, {"always", http::LingeringClose::always}};
+      {"off", http::LingeringClose::off},
+      {"on", http::LingeringClose::on},
+      {"always", http::LingeringClose::always}};
 };
 template <>
 struct EnumWords<http::Satisfy> {
-  static constexpr std::pair<std::string_view, http::Satisfy> words[] = {{"all", http::Satisfy::all},
-                                                                        {"any", http::Satisfy::any}};
+  static constexpr std::pair<std::string_view, http::Satisfy> words[] = {
+      {"all", http::Satisfy::all}, {"any", http::Satisfy::any}};
 };
 template <>
 struct EnumWords<http::BodyInFile> {
   static constexpr std::pair<std::string_view, http::BodyInFile> words[] = {
-      {"off", http::BodyInFile::off}, {"on", http::BodyInFile::on}, {"clean", http::BodyInFile::clean}};
+      {"off", http::BodyInFile::off},
+      {"on", http::BodyInFile::on},
+      {"clean", http::BodyInFile::clean}};
 };
 template <>
 struct EnumWords<http::ServerTokens> {
   static constexpr std::pair<std::string_view, http::ServerTokens> words[] = {
-      {"off", http::ServerTokens::off}, {"on", http::ServerTokens::on}, {"build", http::ServerTokens::build}};
+      {"off", http::ServerTokens::off},
+      {"on", http::ServerTokens::on},
+      {"build", http::ServerTokens::build}};
 };
 template <>
 struct EnumWords<http::IfModifiedSince> {

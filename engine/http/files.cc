@@ -23,7 +23,9 @@ std::string_view document_root(Request& request) {
   return whole.view();
 }
 
-MappedPath map_path(Request& request) { return map_path(request, request.current().uri); }
+MappedPath map_path(Request& request) {
+  return map_path(request, request.current().uri);
+}
 
 MappedPath map_path(Request& request, std::string_view uri) {
   const auto& settings = request.settings<CoreSettings>();
@@ -59,12 +61,15 @@ int open_without_symlinks(std::string_view path, size_t trusted, bool allow_same
     const int wanted = last ? flags : O_PATH | O_DIRECTORY | O_CLOEXEC;
     int next = ::openat(folder, name.empty() ? "." : name.c_str(), wanted | O_NOFOLLOW);
     if (next < 0 && (errno == ELOOP || errno == ENOTDIR) && allow_same_owner) {
-      struct stat link {};
-      struct stat target {};
+      struct stat link{};
+      struct stat target{};
       const bool same = ::fstatat(folder, name.c_str(), &link, AT_SYMLINK_NOFOLLOW) == 0 &&
-                        ::fstatat(folder, name.c_str(), &target, 0) == 0 && link.st_uid == target.st_uid;
-      if (same) next = ::openat(folder, name.c_str(), wanted);
-      else errno = ELOOP;
+                        ::fstatat(folder, name.c_str(), &target, 0) == 0 &&
+                        link.st_uid == target.st_uid;
+      if (same)
+        next = ::openat(folder, name.c_str(), wanted);
+      else
+        errno = ELOOP;
     }
     const int error = errno;
     ::close(folder);
@@ -86,7 +91,8 @@ int open_path(Request& request, const MappedPath& path, int flags, const char*& 
     const std::string_view from = settings.disable_symlinks_from.evaluate(request);
     if (path.path.starts_with(from)) trusted = from.size();
   }
-  return open_without_symlinks(path.path, trusted, settings.disable_symlinks == SymlinkRule::if_not_owner, flags);
+  return open_without_symlinks(path.path, trusted,
+                               settings.disable_symlinks == SymlinkRule::if_not_owner, flags);
 }
 
 }  // namespace
@@ -139,7 +145,8 @@ int file_error_status(Request& request, const FoundFile& found, std::string_view
       break;
   }
   if (status != 404 || request.settings<CoreSettings>().log_not_found) {
-    request.log(severity, std::string(found.call) + " \"" + std::string(path) + "\" failed", found.error);
+    request.log(severity, std::string(found.call) + " \"" + std::string(path) + "\" failed",
+                found.error);
   }
   return status;
 }
@@ -152,15 +159,17 @@ std::string_view content_type_of(Request& request) {
     for (char& c : key) {
       if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
     }
-    if (auto found = settings.types->find(key); found != settings.types->end()) return found->second;
+    if (auto found = settings.types->find(key); found != settings.types->end())
+      return found->second;
   }
   return settings.default_type;
 }
 
 std::string_view entity_tag(Request& request, const struct stat& info) {
   char text[64];
-  const int size = std::snprintf(text, sizeof text, "\"%" PRIx64 "-%" PRIx64 "\"", static_cast<uint64_t>(info.st_mtime),
-                                 static_cast<uint64_t>(info.st_size));
+  const int size =
+      std::snprintf(text, sizeof text, "\"%" PRIx64 "-%" PRIx64 "\"",
+                    static_cast<uint64_t>(info.st_mtime), static_cast<uint64_t>(info.st_size));
   return request.arena().copy({text, static_cast<size_t>(size)});
 }
 

@@ -11,8 +11,8 @@ namespace weir::http {
 
 class Request;
 
-// Where a request's URI is on disk: root + URI, or alias + what follows the location's name. The text
-// is NUL-terminated in the request's arena (the view does not count the NUL).
+// Where a request's URI is on disk: root + URI, or alias + what follows the location's name. The
+// text is NUL-terminated in the request's arena (the view does not count the NUL).
 struct MappedPath {
   std::string_view path;
   size_t root_size = 0;  // bytes of `path` that come from root or alias
@@ -26,7 +26,7 @@ std::string_view document_root(Request& request);
 // A looked-up file. `error` is an errno, `call` the failed call as nginx names it ("open()").
 struct FoundFile {
   int descriptor = -1;  // open_file only; the caller's to close
-  struct stat info {};
+  struct stat info{};
   int error = 0;
   const char* call = "";
 };

@@ -45,7 +45,8 @@ void LocationTable::finish() {
   names_ = {};
   for (const auto& location : locations_) {
     if (location->nested) location->nested->finish();
-    if (location->kind == Location::Kind::regex || location->kind == Location::Kind::named) continue;
+    if (location->kind == Location::Kind::regex || location->kind == Location::Kind::named)
+      continue;
     Entry entry;
     entry.name = location->name;
     (location->kind == Location::Kind::exact ? entry.exact : entry.prefix) = location.get();
@@ -75,16 +76,17 @@ void LocationTable::finish() {
 }
 
 LocationTable::StaticMatch LocationTable::find_static(std::string_view uri) const {
-  auto after = std::upper_bound(entries_.begin(), entries_.end(), uri,
-                                [](std::string_view text, const Entry& e) { return text < e.name; });
+  auto after =
+      std::upper_bound(entries_.begin(), entries_.end(), uri,
+                       [](std::string_view text, const Entry& e) { return text < e.name; });
   auto index = static_cast<int32_t>(after - entries_.begin()) - 1;
   while (index >= 0 && !uri.starts_with(entries_[index].name)) index = entries_[index].parent;
 
   bool whole = index >= 0 && entries_[index].name.size() == uri.size();
   if (whole && entries_[index].exact) return {entries_[index].exact, true, false};
   if (!(whole && entries_[index].prefix)) {
-    // Nothing is named `uri` itself: "uri/" may redirect. Its entry is the first after `uri`'s place
-    // that starts with "uri/"; names between ("uri!") sort before '/'.
+    // Nothing is named `uri` itself: "uri/" may redirect. Its entry is the first after `uri`'s
+    // place that starts with "uri/"; names between ("uri!") sort before '/'.
     for (; after != entries_.end() && after->name.starts_with(uri); ++after) {
       if (after->name.size() == uri.size() + 1 && after->name.back() == '/') {
         const Location* target = after->exact ? after->exact : after->prefix;
@@ -144,7 +146,8 @@ bool ServerNames::add(std::string_view name, const VirtualServer* server, const 
     const bool wildcard = leading_.emplace(name, server).second;
     return exact && wildcard;
   }
-  if (name.ends_with(".*")) return trailing_.emplace(name.substr(0, name.size() - 1), server).second;
+  if (name.ends_with(".*"))
+    return trailing_.emplace(name.substr(0, name.size() - 1), server).second;
   return exact_.emplace(name, server).second;
 }
 
@@ -152,8 +155,10 @@ const VirtualServer* ServerNames::find(std::string_view host, Request* request) 
   if (auto found = exact_.find(host); found != exact_.end()) return found->second;
   if (host.empty()) return nullptr;
   if (!leading_.empty()) {
-    for (size_t dot = host.find('.', 1); dot != std::string_view::npos; dot = host.find('.', dot + 1)) {
-      if (auto found = leading_.find(host.substr(dot)); found != leading_.end()) return found->second;
+    for (size_t dot = host.find('.', 1); dot != std::string_view::npos;
+         dot = host.find('.', dot + 1)) {
+      if (auto found = leading_.find(host.substr(dot)); found != leading_.end())
+        return found->second;
     }
   }
   if (!trailing_.empty()) {
@@ -165,7 +170,8 @@ const VirtualServer* ServerNames::find(std::string_view host, Request* request) 
     }
   }
   for (const auto& [pattern, server] : patterns_) {
-    if (request ? request->match(*pattern, host) : static_cast<bool>(pattern->regex->match(host))) return server;
+    if (request ? request->match(*pattern, host) : static_cast<bool>(pattern->regex->match(host)))
+      return server;
   }
   return nullptr;
 }

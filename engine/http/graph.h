@@ -45,10 +45,10 @@ class LocationTable {
   // Sorts for lookup. Duplicates were found by the builder (find_same).
   void finish();
 
-  // nginx's rules: exact wins; else the longest prefix, into its nested table; then, unless that is ^~,
-  // the regular expressions in order. `auto_redirect`: `uri` + "/" is a location that redirects there,
-  // and nothing matches `uri` itself better. Expressions are matched through `request`, so that captures
-  // are kept.
+  // nginx's rules: exact wins; else the longest prefix, into its nested table; then, unless that is
+  // ^~, the regular expressions in order. `auto_redirect`: `uri` + "/" is a location that redirects
+  // there, and nothing matches `uri` itself better. Expressions are matched through `request`, so
+  // that captures are kept.
   struct Found {
     const Location* location = nullptr;
     bool auto_redirect = false;
@@ -59,8 +59,8 @@ class LocationTable {
   const std::vector<std::unique_ptr<Location>>& all() const { return locations_; }
 
  private:
-  // One distinct name. The longest name that is a proper prefix of it is its parent: the longest match
-  // of any text is found by one binary search and a walk up the parents.
+  // One distinct name. The longest name that is a proper prefix of it is its parent: the longest
+  // match of any text is found by one binary search and a walk up the parents.
   struct Entry {
     std::string_view name;
     const Location* exact = nullptr;
@@ -159,7 +159,8 @@ struct Hooks {
 // The compiled http block.
 struct Graph {
   conf::VariableTable variables;
-  std::string prefix;  // -p, with its slash at the end: relative paths made at run time are from here
+  std::string
+      prefix;  // -p, with its slash at the end: relative paths made at run time are from here
   Hooks hooks;
   std::unique_ptr<conf::Scope> scope;  // of http { }
   std::vector<std::unique_ptr<VirtualServer>> servers;

@@ -1,3 +1,4 @@
+#include "modules/shared/access.h"
 #include "confparse/address.h"
 #include "confparse/setters.h"
 #include "engine/http/builder.h"
@@ -5,7 +6,6 @@
 #include "engine/http/core_settings.h"
 #include "engine/http/request.h"
 #include "modules/http/modules.h"
-#include "modules/shared/access.h"
 
 // ngx_http_access_module: registers the shared allow and deny rules with http.
 namespace weir::http {
@@ -38,13 +38,25 @@ PhaseResult check(Request& request) {
 constexpr uint32_t kPlaces = kHttpServerLocation | kLimitExcept;
 
 constexpr Directive kDirectives[] = {
-    {.name = "allow", .where = kPlaces, .args = {1, 1}, .repeat = Repeat::collect, .merge = Merge::replace_list,
-     .set = read_rule, .doc = "Lets clients of this address or network in."},
-    {.name = "deny", .where = kPlaces, .args = {1, 1}, .repeat = Repeat::collect, .merge = Merge::replace_list,
-     .set = read_rule, .doc = "Refuses clients of this address or network."},
+    {.name = "allow",
+     .where = kPlaces,
+     .args = {1, 1},
+     .repeat = Repeat::collect,
+     .merge = Merge::replace_list,
+     .set = read_rule,
+     .doc = "Lets clients of this address or network in."},
+    {.name = "deny",
+     .where = kPlaces,
+     .args = {1, 1},
+     .repeat = Repeat::collect,
+     .merge = Merge::replace_list,
+     .set = read_rule,
+     .doc = "Refuses clients of this address or network."},
 };
 
-void complete(Compiler& compiler, Scope&) { builder(compiler).add_phase_handler(Phase::access, check); }
+void complete(Compiler& compiler, Scope&) {
+  builder(compiler).add_phase_handler(Phase::access, check);
+}
 
 }  // namespace
 

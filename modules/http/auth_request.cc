@@ -34,8 +34,8 @@ void set_uri(Compiler&, Scope& scope, const Statement& statement) {
 void set_variable(Compiler& compiler, Scope& scope, const Statement& statement) {
   const std::string_view name = statement.argument(0);
   if (!name.starts_with("$")) {
-    compiler.error(statement, "invalid variable name \"" + std::string(name) + "\"", "a variable's name begins with $",
-                   &statement.words[1]);
+    compiler.error(statement, "invalid variable name \"" + std::string(name) + "\"",
+                   "a variable's name begins with $", &statement.words[1]);
     return;
   }
   auto& settings = scope.write<AuthSettings>();
@@ -57,7 +57,8 @@ void set_variable(Compiler& compiler, Scope& scope, const Statement& statement) 
     variable.get = [](VariableSource&, const Variable&) { return Value::none(); };
     compiler.variables().define(variable);
   }
-  settings.set.push_back({compiler.variables().use(name.substr(1)), compiler.make_template(statement, statement.words[2])});
+  settings.set.push_back({compiler.variables().use(name.substr(1)),
+                          compiler.make_template(statement, statement.words[2])});
 }
 
 PhaseResult verdict(Request& request, Request& answer) {
@@ -70,7 +71,8 @@ PhaseResult verdict(Request& request, Request& answer) {
   if (status == 401) {
     const HeaderList& fields = answer.response().headers;
     for (const Header& field : fields) {
-      if (field.id == HeaderId::www_authenticate) request.response().headers.add(request.arena(), field);
+      if (field.id == HeaderId::www_authenticate)
+        request.response().headers.add(request.arena(), field);
     }
     return PhaseResult::status(401);
   }
@@ -81,7 +83,8 @@ PhaseResult verdict(Request& request, Request& answer) {
 }
 
 Task<PhaseResult> ask(Request& request) {
-  Request* subrequest = request.start_subrequest(request.settings<AuthSettings>().uri, {}, SubrequestOutput::discard_body);
+  Request* subrequest = request.start_subrequest(request.settings<AuthSettings>().uri, {},
+                                                 SubrequestOutput::discard_body);
   if (!subrequest) co_return PhaseResult::status(500);
   while (!subrequest->finished()) {
     const Wait wait = co_await request.event().wait();
@@ -96,13 +99,23 @@ PhaseResult check(Request& request) {
 }
 
 constexpr Directive kDirectives[] = {
-    {.name = "auth_request", .where = kHttpServerLocation, .args = {1, 1}, .set = set_uri,
+    {.name = "auth_request",
+     .where = kHttpServerLocation,
+     .args = {1, 1},
+     .set = set_uri,
      .doc = "Asks this location whether the request may pass: 2xx yes, 401 and 403 no."},
-    {.name = "auth_request_set", .where = kHttpServerLocation, .args = {2, 2}, .repeat = Repeat::collect,
-     .merge = Merge::replace_list, .set = set_variable, .doc = "Keeps a value of the answer in a variable."},
+    {.name = "auth_request_set",
+     .where = kHttpServerLocation,
+     .args = {2, 2},
+     .repeat = Repeat::collect,
+     .merge = Merge::replace_list,
+     .set = set_variable,
+     .doc = "Keeps a value of the answer in a variable."},
 };
 
-void complete(Compiler& compiler, Scope&) { builder(compiler).add_phase_handler(Phase::access, check); }
+void complete(Compiler& compiler, Scope&) {
+  builder(compiler).add_phase_handler(Phase::access, check);
+}
 
 }  // namespace
 

@@ -16,6 +16,11 @@ void read_http(Compiler& compiler, Scope& main, const Statement& statement) {
   compiler.begin_root(*graph.scope, conf::kHttp);
   compiler.visit(*statement.block, *graph.scope);
   compiler.complete_root(*graph.scope, conf::kHttp, *statement.block);
+  for (const std::string& name : graph.variables.finish()) {
+    compiler.late_error(build.close_number, kStageVariables, "unknown \"" + name + "\" variable",
+                        nullptr,
+                        "nothing defines $" + name + ": no module, no set, map or named capture");
+  }
   compiler.use_variables(nullptr);
 }
 
@@ -36,7 +41,8 @@ void read_server(Compiler& compiler, Scope& http, const Statement& statement) {
 namespace {
 
 // Splits "location = /x", "location =/x", "location ~* \.php$" into kind and name.
-bool read_name(Compiler& compiler, const Statement& statement, Location& location, bool& ignore_case) {
+bool read_name(Compiler& compiler, const Statement& statement, Location& location,
+               bool& ignore_case) {
   std::string_view name = statement.argument(0);
   if (statement.argument_count() == 2) {
     const std::string_view modifier = name;
@@ -142,11 +148,20 @@ void read_location(Compiler& compiler, Scope& outer, const Statement& statement)
 
 void read_limit_except(Compiler& compiler, Scope& outer, const Statement& statement) {
   static constexpr std::pair<std::string_view, Method> kMethods[] = {
-      {"GET", Method::get},           {"HEAD", Method::head},           {"POST", Method::post},
-      {"PUT", Method::put},           {"DELETE", Method::delete_},      {"MKCOL", Method::mkcol},
-      {"COPY", Method::copy},         {"MOVE", Method::move},           {"OPTIONS", Method::options},
-      {"PROPFIND", Method::propfind}, {"PROPPATCH", Method::proppatch}, {"LOCK", Method::lock},
-      {"UNLOCK", Method::unlock},     {"PATCH", Method::patch},
+      {"GET", Method::get},
+      {"HEAD", Method::head},
+      {"POST", Method::post},
+      {"PUT", Method::put},
+      {"DELETE", Method::delete_},
+      {"MKCOL", Method::mkcol},
+      {"COPY", Method::copy},
+      {"MOVE", Method::move},
+      {"OPTIONS", Method::options},
+      {"PROPFIND", Method::propfind},
+      {"PROPPATCH", Method::proppatch},
+      {"LOCK", Method::lock},
+      {"UNLOCK", Method::unlock},
+      {"PATCH", Method::patch},
   };
   Builder& build = builder(compiler);
   auto limit = std::make_unique<LimitExcept>();
@@ -157,10 +172,11 @@ void read_limit_except(Compiler& compiler, Scope& outer, const Statement& statem
     auto known = std::find_if(std::begin(kMethods), std::end(kMethods),
                               [&](const auto& method) { return method.first == upper; });
     if (known == std::end(kMethods)) {
-      compiler.error(statement, "invalid method \"" + std::string(statement.argument(i)) + "\"",
-                     "methods are GET, HEAD, POST, PUT, DELETE, MKCOL, COPY, MOVE, OPTIONS, PROPFIND, "
-                     "PROPPATCH, LOCK, UNLOCK and PATCH",
-                     &statement.words[i + 1]);
+      compiler.error(
+          statement, "invalid method \"" + std::string(statement.argument(i)) + "\"",
+          "methods are GET, HEAD, POST, PUT, DELETE, MKCOL, COPY, MOVE, OPTIONS, PROPFIND, "
+          "PROPPATCH, LOCK, UNLOCK and PATCH",
+          &statement.words[i + 1]);
       return;
     }
     limit->allowed |= 1u << static_cast<uint32_t>(known->second);

@@ -9,7 +9,8 @@
 #include "confparse/setters.h"
 #include "modules/http/core.h"
 
-// listen and server_name: which addresses http listens on, and which names lead to which server there.
+// listen and server_name: which addresses http listens on, and which names lead to which server
+// there.
 namespace weir::http::core {
 
 namespace {
@@ -19,10 +20,10 @@ struct ListenAddress {
   net::ListenOptions options;
   const Statement* options_from = nullptr;  // the listen line that set socket options
   const Statement* first = nullptr;
-  bool binds = false;                       // asks for a socket of its own even beside a wildcard
+  bool binds = false;  // asks for a socket of its own even beside a wildcard
   bool proxy_protocol = false;
   VirtualServer* explicit_default = nullptr;
-  std::vector<VirtualServer*> servers;      // in reading order
+  std::vector<VirtualServer*> servers;  // in reading order
 };
 
 class ListenState final : public conf::CompilerState {
@@ -49,11 +50,14 @@ struct ListenLine {
 
 constexpr conf::UrlRules kListenRules{.default_port = 80, .listen = true};
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string quoted(std::string_view text) {
+  return "\"" + std::string(text) + "\"";
+}
 
 bool read_keepalive(std::string_view value, net::ListenOptions& options) {
   if (value == "on" || value == "off") {
-    options.keepalive.mode = value == "on" ? net::KeepaliveOption::Mode::on : net::KeepaliveOption::Mode::off;
+    options.keepalive.mode =
+        value == "on" ? net::KeepaliveOption::Mode::on : net::KeepaliveOption::Mode::off;
     return true;
   }
   // idle:interval:count, each may be empty, not all of them
@@ -70,7 +74,8 @@ bool read_keepalive(std::string_view value, net::ListenOptions& options) {
     if (parts[i].empty()) continue;
     const auto seconds = conf::parse_seconds(parts[i]);
     if (!seconds || *seconds == 0) return false;
-    (i == 0 ? options.keepalive.idle_seconds : options.keepalive.interval_seconds) = static_cast<int>(*seconds);
+    (i == 0 ? options.keepalive.idle_seconds : options.keepalive.interval_seconds) =
+        static_cast<int>(*seconds);
   }
   if (!parts[2].empty()) {
     const auto number = conf::parse_number(parts[2]);
@@ -82,7 +87,8 @@ bool read_keepalive(std::string_view value, net::ListenOptions& options) {
 }
 
 // "name=value" parameters with a number or size. Returns false after reporting.
-bool read_valued(Compiler& compiler, const Statement& statement, const conf::Word& word, ListenLine& line) {
+bool read_valued(Compiler& compiler, const Statement& statement, const conf::Word& word,
+                 ListenLine& line) {
   const size_t equals = word.text.find('=');
   const std::string_view name = word.text.substr(0, equals);
   const std::string_view value = word.text.substr(equals + 1);
@@ -97,7 +103,8 @@ bool read_valued(Compiler& compiler, const Statement& statement, const conf::Wor
   } else if (name == "rcvbuf" || name == "sndbuf") {
     const auto size = conf::parse_size(value);
     if (!size) return invalid();
-    (name == "rcvbuf" ? line.options.receive_buffer : line.options.send_buffer) = static_cast<int>(*size);
+    (name == "rcvbuf" ? line.options.receive_buffer : line.options.send_buffer) =
+        static_cast<int>(*size);
   } else if (name == "ipv6only") {
     if (value != "on" && value != "off") {
       compiler.error(statement, "invalid ipv6only flags " + quoted(value), {}, &word);
@@ -118,7 +125,8 @@ bool read_valued(Compiler& compiler, const Statement& statement, const conf::Wor
   return true;
 }
 
-bool read_parameter(Compiler& compiler, const Statement& statement, const conf::Word& word, ListenLine& line) {
+bool read_parameter(Compiler& compiler, const Statement& statement, const conf::Word& word,
+                    ListenLine& line) {
   if (word.text == "default_server" || word.text == "default") {
     line.default_server = true;
   } else if (word.text == "bind") {
@@ -169,7 +177,8 @@ void use_address(Compiler& compiler, const Statement& statement, const ListenLin
   if (line.sets_options) {
     if (known->options_from) {
       compiler.error(statement, "duplicate listen options for " + text,
-                     "socket options of one address are set once, in one of the servers", &statement.words[1]);
+                     "socket options of one address are set once, in one of the servers",
+                     &statement.words[1]);
       return;
     }
     known->options_from = &statement;
@@ -194,8 +203,10 @@ void read_listen(Compiler& compiler, Scope&, const Statement& statement) {
   compiler.state<ListenState>().server_listens = true;
   const conf::Url url = conf::parse_url(compiler.world(), statement.argument(0), kListenRules);
   if (!url.ok()) {
-    compiler.error(statement, url.problem + " in " + quoted(statement.argument(0)) + " of the \"listen\" directive", {},
-                   &statement.words[1]);
+    compiler.error(
+        statement,
+        url.problem + " in " + quoted(statement.argument(0)) + " of the \"listen\" directive", {},
+        &statement.words[1]);
     return;
   }
   ListenLine line;
@@ -221,7 +232,8 @@ void finish_server_addresses(Compiler& compiler, const Statement& server) {
     sockaddr_in any{};
     any.sin_family = AF_INET;
     any.sin_port = htons(port);
-    use_address(compiler, server, ListenLine{}, net::Address(reinterpret_cast<sockaddr*>(&any), sizeof any));
+    use_address(compiler, server, ListenLine{},
+                net::Address(reinterpret_cast<sockaddr*>(&any), sizeof any));
   }
   state.server_listens = false;
 }
@@ -235,8 +247,10 @@ void read_server_name(Compiler& compiler, Scope&, const Statement& statement) {
     const std::string_view text = word.text;
     if ((text.starts_with("*") && (text.size() < 3 || text[1] != '.')) ||
         (text.starts_with(".") && text.size() < 2)) {
-      compiler.error(statement, "server name " + quoted(text) + " is invalid",
-                     "a wildcard stands for whole labels at the start or end: *.example.com, www.example.*", &word);
+      compiler.error(
+          statement, "server name " + quoted(text) + " is invalid",
+          "a wildcard stands for whole labels at the start or end: *.example.com, www.example.*",
+          &word);
       return;
     }
     if (text.find('/') != std::string_view::npos) {
@@ -250,7 +264,8 @@ void read_server_name(Compiler& compiler, Scope&, const Statement& statement) {
         compiler.error(statement, "empty regex in server name " + quoted(text), {}, &word);
         return;
       }
-      const bool ignore_case = std::any_of(text.begin() + 1, text.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+      const bool ignore_case =
+          std::any_of(text.begin() + 1, text.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
       auto made = conf::make_pattern(compiler, statement, text.substr(1), ignore_case);
       if (!made) return;
       pattern = made.get();
@@ -275,16 +290,19 @@ bool valid_name(std::string_view name) {
   return stars == 1 && (name.starts_with("*.") || (name.ends_with(".*") && name.size() > 2));
 }
 
-void add_names(Compiler& compiler, uint32_t closing_number, const ListenAddress& address, Listener& listener,
-               const std::unordered_map<const VirtualServer*, std::vector<const ListenState::NameUse*>>& uses) {
+void add_names(Compiler& compiler, uint32_t closing_number, const ListenAddress& address,
+               Listener& listener,
+               const std::unordered_map<const VirtualServer*,
+                                        std::vector<const ListenState::NameUse*>>& uses) {
   const std::string text = listener.options.address.text();
   for (VirtualServer* server : address.servers) {
     auto found = uses.find(server);
     if (found == uses.end()) {
       // A server without server_name has the empty name: the first such server of an address wins.
       if (!listener.names.add("", server, nullptr)) {
-        compiler.late_error(closing_number, kStageNames, "conflicting server name \"\" on " + text + ", ignored",
-                            nullptr, "two servers on this address have no server_name; the first is used",
+        compiler.late_error(closing_number, kStageNames,
+                            "conflicting server name \"\" on " + text + ", ignored", nullptr,
+                            "two servers on this address have no server_name; the first is used",
                             Severity::warn);
       }
       continue;
@@ -294,10 +312,10 @@ void add_names(Compiler& compiler, uint32_t closing_number, const ListenAddress&
         compiler.late_error(closing_number, kStageNames,
                             "invalid server name or wildcard " + quoted(use->name) + " on " + text);
       } else if (!listener.names.add(use->name, server, use->pattern)) {
-        compiler.late_error(closing_number, kStageNames,
-                            "conflicting server name " + quoted(use->name) + " on " + text + ", ignored", nullptr,
-                            "another server on this address has the same name; the first is used",
-                            Severity::warn);
+        compiler.late_error(
+            closing_number, kStageNames,
+            "conflicting server name " + quoted(use->name) + " on " + text + ", ignored", nullptr,
+            "another server on this address has the same name; the first is used", Severity::warn);
       }
     }
   }
@@ -321,7 +339,8 @@ void complete_listeners(Compiler& compiler, uint32_t closing_number) {
       auto listener = std::make_unique<Listener>();
       listener->options = address->options;
       listener->proxy_protocol = address->proxy_protocol;
-      listener->default_server = address->explicit_default ? address->explicit_default : address->servers.front();
+      listener->default_server =
+          address->explicit_default ? address->explicit_default : address->servers.front();
       const auto port = std::make_pair(where.family(), where.port());
       const auto shared = wildcard_resource.find(port);
       if (!wildcards && !where.is_unix() && !address->binds && shared != wildcard_resource.end()) {

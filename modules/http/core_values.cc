@@ -3,6 +3,7 @@
 #include "confparse/address.h"
 #include "confparse/setters.h"
 #include "engine/http/core_settings.h"
+#include "modules/core/error_log.h"
 #include "modules/http/core.h"
 
 // Directives of ngx_http_core_module whose words are read by rules of their own.
@@ -10,10 +11,13 @@ namespace weir::http::core {
 
 namespace {
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string quoted(std::string_view text) {
+  return "\"" + std::string(text) + "\"";
+}
 
 bool mentions(std::string_view text, std::string_view variable) {
-  for (size_t at = text.find(variable); at != std::string_view::npos; at = text.find(variable, at + 1)) {
+  for (size_t at = text.find(variable); at != std::string_view::npos;
+       at = text.find(variable, at + 1)) {
     return true;
   }
   return false;
@@ -41,7 +45,8 @@ void set_root(Compiler& compiler, Scope& scope, const Statement& statement) {
   }
   std::string_view value = statement.argument(0);
   for (std::string_view name : {"document_root", "realpath_root"}) {
-    if (mentions(value, "$" + std::string(name)) || mentions(value, "${" + std::string(name) + "}")) {
+    if (mentions(value, "$" + std::string(name)) ||
+        mentions(value, "${" + std::string(name) + "}")) {
       compiler.error(statement, "the $" + std::string(name) + " variable cannot be used in the " +
                                     quoted(statement.name()) + " directive");
       return;
@@ -51,7 +56,8 @@ void set_root(Compiler& compiler, Scope& scope, const Statement& statement) {
   settings.root = compiler.make_path_template(statement, statement.words[1], value);
   settings.alias = alias;
   settings.root_scope = is_default_statement(compiler, statement) ? nullptr : &scope;
-  settings.location_name = alias && location && location->kind != Location::Kind::regex ? location->name : "";
+  settings.location_name =
+      alias && location && location->kind != Location::Kind::regex ? location->name : "";
   settings.alias_by_regex = alias && location && location->kind == Location::Kind::regex;
 }
 
@@ -88,7 +94,8 @@ void set_error_page(Compiler& compiler, Scope& scope, const Statement& statement
       return;
     }
     if (*code < 300 || *code > 599) {
-      compiler.error(statement, "value " + quoted(word.text) + " must be between 300 and 599", {}, &word);
+      compiler.error(statement, "value " + quoted(word.text) + " must be between 300 and 599", {},
+                     &word);
       return;
     }
     rule.codes.push_back(static_cast<int>(*code));
@@ -111,7 +118,8 @@ void set_keepalive_timeout(Compiler& compiler, Scope& scope, const Statement& st
   auto& settings = scope.write<CoreSettings>();
   const auto timeout = conf::parse_milliseconds(statement.argument(0));
   if (!timeout) {
-    compiler.error(statement, "\"keepalive_timeout\" directive invalid value", {}, &statement.words[1]);
+    compiler.error(statement, "\"keepalive_timeout\" directive invalid value", {},
+                   &statement.words[1]);
     return;
   }
   settings.keepalive_timeout = Milliseconds{*timeout};
@@ -119,7 +127,8 @@ void set_keepalive_timeout(Compiler& compiler, Scope& scope, const Statement& st
   if (statement.argument_count() < 2) return;
   const auto header = conf::parse_seconds(statement.argument(1));
   if (!header) {
-    compiler.error(statement, "\"keepalive_timeout\" directive invalid value", {}, &statement.words[2]);
+    compiler.error(statement, "\"keepalive_timeout\" directive invalid value", {},
+                   &statement.words[2]);
     return;
   }
   settings.keepalive_header = conf::Seconds{*header};
@@ -198,7 +207,8 @@ void set_disable_symlinks(Compiler& compiler, Scope& scope, const Statement& sta
     }
   }
   if (!has_rule) {
-    compiler.error(statement, "\"disable_symlinks\" must have \"off\", \"on\" or \"if_not_owner\" parameter");
+    compiler.error(statement,
+                   "\"disable_symlinks\" must have \"off\", \"on\" or \"if_not_owner\" parameter");
   } else if (settings.disable_symlinks == SymlinkRule::off && statement.argument_count() > 1) {
     compiler.error(statement, "duplicate parameters in \"disable_symlinks off\" directive");
   }
@@ -224,7 +234,8 @@ void set_open_file_cache(Compiler& compiler, Scope& scope, const Statement& stat
       valid = false;
     }
     if (!valid) {
-      compiler.error(statement, "invalid \"open_file_cache\" parameter " + quoted(word.text), {}, &word);
+      compiler.error(statement, "invalid \"open_file_cache\" parameter " + quoted(word.text), {},
+                     &word);
       return;
     }
   }
@@ -273,7 +284,8 @@ void set_resolver(Compiler& compiler, Scope& scope, const Statement& statement) 
 void set_pool_size(Compiler& compiler, Scope& scope, const Statement& statement) {
   const auto size = conf::parse_size(statement.argument(0));
   if (!size) {
-    compiler.error(statement, quoted(statement.name()) + " directive invalid value", {}, &statement.words[1]);
+    compiler.error(statement, quoted(statement.name()) + " directive invalid value", {},
+                   &statement.words[1]);
     return;
   }
   if (*size < 112) {
@@ -282,8 +294,8 @@ void set_pool_size(Compiler& compiler, Scope& scope, const Statement& statement)
     compiler.error(statement, "the pool size must be a multiple of 16", {}, &statement.words[1]);
   }
   auto& settings = scope.write<ServerSettings>();
-  (statement.name().starts_with("request") ? settings.request_pool_size : settings.connection_pool_size) =
-      Bytes{*size};
+  (statement.name().starts_with("request") ? settings.request_pool_size
+                                           : settings.connection_pool_size) = Bytes{*size};
 }
 
 void set_early_hints(Compiler& compiler, Scope& scope, const Statement& statement) {
@@ -293,6 +305,13 @@ void set_early_hints(Compiler& compiler, Scope& scope, const Statement& statemen
   for (size_t i = 1; i < statement.words.size(); ++i) {
     settings.early_hints.push_back(compiler.make_template(statement, statement.words[i]));
   }
+}
+
+void set_error_log(Compiler& compiler, Scope& scope, const Statement& statement) {
+  auto& settings = scope.write<CoreSettings>();
+  auto targets = std::make_shared<ErrorLogTargets>();
+  if (!compiler.first_use(scope) && settings.error_log) *targets = *settings.error_log;
+  if (read_error_log(compiler, statement, *targets)) settings.error_log = std::move(targets);
 }
 
 void set_client_body_temp_path(Compiler& compiler, Scope& scope, const Statement& statement) {

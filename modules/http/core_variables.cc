@@ -20,13 +20,15 @@ namespace weir::http::core {
 
 Value number_value(Request& request, uint64_t number) {
   char text[24];
-  const int size = std::snprintf(text, sizeof text, "%llu", static_cast<unsigned long long>(number));
+  const int size =
+      std::snprintf(text, sizeof text, "%llu", static_cast<unsigned long long>(number));
   return Value::of(request.arena().copy({text, static_cast<size_t>(size)}));
 }
 
 Value seconds_value(Request& request, uint64_t milliseconds) {
   char text[32];
-  const int size = std::snprintf(text, sizeof text, "%llu.%03llu", static_cast<unsigned long long>(milliseconds / 1000),
+  const int size = std::snprintf(text, sizeof text, "%llu.%03llu",
+                                 static_cast<unsigned long long>(milliseconds / 1000),
                                  static_cast<unsigned long long>(milliseconds % 1000));
   return Value::of(request.arena().copy({text, static_cast<size_t>(size)}));
 }
@@ -47,7 +49,8 @@ bool same_name(std::string_view field, std::string_view suffix) {
 
 }  // namespace
 
-Value joined_fields(Request& request, const HeaderList& fields, std::string_view suffix, std::string_view separator) {
+Value joined_fields(Request& request, const HeaderList& fields, std::string_view suffix,
+                    std::string_view separator) {
   const Header* first = nullptr;
   size_t count = 0;
   for (const Header& field : fields) {
@@ -79,8 +82,12 @@ void define(conf::Compiler& compiler, const Definition& definition) {
 
 namespace {
 
-Value get_uri(VariableSource& source, const Variable&) { return Value::of(request_of(source).current().uri); }
-Value get_args(VariableSource& source, const Variable&) { return Value::of(request_of(source).current().args); }
+Value get_uri(VariableSource& source, const Variable&) {
+  return Value::of(request_of(source).current().uri);
+}
+Value get_args(VariableSource& source, const Variable&) {
+  return Value::of(request_of(source).current().args);
+}
 void set_args(VariableSource& source, const Variable&, Value value) {
   Request& request = request_of(source);
   request.current().args = value.text;
@@ -119,7 +126,8 @@ Value get_known_field(VariableSource& source, const Variable& variable) {
 }
 Value get_joined_field(VariableSource& source, const Variable& variable) {
   Request& request = request_of(source);
-  return joined_fields(request, request.headers(), reinterpret_cast<const char*>(variable.data), ", ");
+  return joined_fields(request, request.headers(), reinterpret_cast<const char*>(variable.data),
+                       ", ");
 }
 
 Value get_cookie(VariableSource& source, const Variable& variable) {
@@ -128,11 +136,14 @@ Value get_cookie(VariableSource& source, const Variable& variable) {
     if (field.id != HeaderId::cookie) continue;
     std::string_view rest = field.value;
     while (!rest.empty()) {
-      while (!rest.empty() && (rest[0] == ' ' || rest[0] == ';' || rest[0] == ',')) rest.remove_prefix(1);
+      while (!rest.empty() && (rest[0] == ' ' || rest[0] == ';' || rest[0] == ','))
+        rest.remove_prefix(1);
       const size_t end = std::min(rest.find(';'), rest.size());
       const std::string_view pair = rest.substr(0, end);
       rest.remove_prefix(end);
-      if (pair.size() <= name.size() || !conf::equal_without_case(pair.substr(0, name.size()), name)) continue;
+      if (pair.size() <= name.size() ||
+          !conf::equal_without_case(pair.substr(0, name.size()), name))
+        continue;
       std::string_view value = pair.substr(name.size());
       while (!value.empty() && value[0] == ' ') value.remove_prefix(1);
       if (value.empty() || value[0] != '=') continue;
@@ -146,9 +157,11 @@ Value get_cookie(VariableSource& source, const Variable& variable) {
 
 Value get_content_length(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
-  if (const Header* field = request.headers().find(HeaderId::content_length)) return Value::of(field->value);
+  if (const Header* field = request.headers().find(HeaderId::content_length))
+    return Value::of(field->value);
   const RequestBody& body = request.body();
-  if (body.length().kind == BodyLength::Kind::chunked && body.ended()) return number_value(request, body.received());
+  if (body.length().kind == BodyLength::Kind::chunked && body.ended())
+    return number_value(request, body.received());
   return Value::none();
 }
 
@@ -166,7 +179,8 @@ std::string_view authority_port(Request& request) {
   }
   const size_t bracket = authority.rfind(']');
   const size_t colon = authority.rfind(':');
-  if (colon == std::string_view::npos || (bracket != std::string_view::npos && colon < bracket)) return {};
+  if (colon == std::string_view::npos || (bracket != std::string_view::npos && colon < bracket))
+    return {};
   return authority.substr(colon + 1);
 }
 Value get_request_port(VariableSource& source, const Variable&) {
@@ -190,10 +204,14 @@ Value get_method(VariableSource& source, const Variable&) {
 }
 Value get_protocol(VariableSource& source, const Variable&) {
   switch (request_of(source).received().version) {
-    case Version::http_0_9: return Value::none();
-    case Version::http_1_0: return Value::of("HTTP/1.0");
-    case Version::http_1_1: return Value::of("HTTP/1.1");
-    case Version::http_2: return Value::of("HTTP/2.0");
+    case Version::http_0_9:
+      return Value::none();
+    case Version::http_1_0:
+      return Value::of("HTTP/1.0");
+    case Version::http_1_1:
+      return Value::of("HTTP/1.1");
+    case Version::http_2:
+      return Value::of("HTTP/2.0");
   }
   return Value::none();
 }
@@ -213,7 +231,9 @@ Value get_realpath_root(VariableSource& source, const Variable&) {
   }
   return Value::of(request.arena().copy(real));
 }
-Value get_filename(VariableSource& source, const Variable&) { return Value::of(map_path(request_of(source)).path); }
+Value get_filename(VariableSource& source, const Variable&) {
+  return Value::of(map_path(request_of(source)).path);
+}
 
 Value get_body(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
@@ -237,7 +257,8 @@ Value get_body_file(VariableSource& source, const Variable&) {
 Value get_remote_user(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
   const Header* field = request.headers().find(HeaderId::authorization);
-  if (!field || field->value.size() < 6 || !conf::equal_without_case(field->value.substr(0, 6), "basic ")) {
+  if (!field || field->value.size() < 6 ||
+      !conf::equal_without_case(field->value.substr(0, 6), "basic ")) {
     return Value::none();
   }
   std::string_view coded = field->value.substr(6);
@@ -247,12 +268,18 @@ Value get_remote_user(VariableSource& source, const Variable&) {
   unsigned count = 0;
   for (char c : coded) {
     int digit = -1;
-    if (c >= 'A' && c <= 'Z') digit = c - 'A';
-    else if (c >= 'a' && c <= 'z') digit = c - 'a' + 26;
-    else if (c >= '0' && c <= '9') digit = c - '0' + 52;
-    else if (c == '+') digit = 62;
-    else if (c == '/') digit = 63;
-    else if (c == '=') break;
+    if (c >= 'A' && c <= 'Z')
+      digit = c - 'A';
+    else if (c >= 'a' && c <= 'z')
+      digit = c - 'a' + 26;
+    else if (c >= '0' && c <= '9')
+      digit = c - '0' + 52;
+    else if (c == '+')
+      digit = 62;
+    else if (c == '/')
+      digit = 63;
+    else if (c == '=')
+      break;
     if (digit < 0) return Value::none();
     bits = bits << 6 | static_cast<uint32_t>(digit);
     count += 6;
@@ -268,7 +295,8 @@ Value get_remote_user(VariableSource& source, const Variable&) {
 Value get_request_id(VariableSource& source, const Variable&) {
   static constexpr char kDigits[] = "0123456789abcdef";
   unsigned char bytes[16];
-  if (::getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes)) return Value::none();
+  if (::getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes))
+    return Value::none();
   char* text = request_of(source).arena().text(32);
   for (size_t i = 0; i < sizeof bytes; ++i) {
     text[2 * i] = kDigits[bytes[i] >> 4];
@@ -280,12 +308,18 @@ Value get_request_id(VariableSource& source, const Variable&) {
 Value get_text(VariableSource&, const Variable& variable) {
   return Value::of(*reinterpret_cast<const std::string*>(variable.data));
 }
-Value get_version(VariableSource&, const Variable&) { return Value::of("1.31.4"); }
+Value get_version(VariableSource&, const Variable&) {
+  return Value::of("1.31.4");
+}
 Value get_pid(VariableSource& source, const Variable&) {
   return number_value(request_of(source), static_cast<uint64_t>(::getpid()));
 }
-Value get_scheme(VariableSource&, const Variable&) { return Value::of("http"); }
-Value get_https(VariableSource&, const Variable&) { return Value::of(""); }
+Value get_scheme(VariableSource&, const Variable&) {
+  return Value::of("http");
+}
+Value get_https(VariableSource&, const Variable&) {
+  return Value::of("");
+}
 
 Value get_capture(VariableSource& source, const Variable& variable) {
   Request& request = request_of(source);
@@ -296,11 +330,13 @@ Value get_capture(VariableSource& source, const Variable& variable) {
 
 Value get_time_local(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
-  return Value::of(request.arena().copy(clock_text::local(request.worker().loop.wall_milliseconds())));
+  return Value::of(
+      request.arena().copy(clock_text::local(request.worker().loop.wall_milliseconds())));
 }
 Value get_time_iso8601(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
-  return Value::of(request.arena().copy(clock_text::iso8601(request.worker().loop.wall_milliseconds())));
+  return Value::of(
+      request.arena().copy(clock_text::iso8601(request.worker().loop.wall_milliseconds())));
 }
 Value get_msec(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
@@ -317,11 +353,17 @@ constexpr Definition kRequestVariables[] = {
     {.name = "http_", .get = get_field, .prefix = true, .changeable = true},
     {.name = "cookie_", .get = get_cookie, .prefix = true, .changeable = true},
     {.name = "http_host", .get = get_known_field, .data = static_cast<uintptr_t>(HeaderId::host)},
-    {.name = "http_user_agent", .get = get_known_field, .data = static_cast<uintptr_t>(HeaderId::user_agent)},
-    {.name = "http_referer", .get = get_known_field, .data = static_cast<uintptr_t>(HeaderId::referer)},
+    {.name = "http_user_agent",
+     .get = get_known_field,
+     .data = static_cast<uintptr_t>(HeaderId::user_agent)},
+    {.name = "http_referer",
+     .get = get_known_field,
+     .data = static_cast<uintptr_t>(HeaderId::referer)},
     {.name = "http_cookie", .get = get_cookie_field},
     {.name = "content_length", .get = get_content_length, .cacheable = false},
-    {.name = "content_type", .get = get_known_field, .data = static_cast<uintptr_t>(HeaderId::content_type)},
+    {.name = "content_type",
+     .get = get_known_field,
+     .data = static_cast<uintptr_t>(HeaderId::content_type)},
     {.name = "host", .get = get_host},
     {.name = "request_port", .get = get_request_port},
     {.name = "is_request_port", .get = get_is_request_port},
@@ -357,13 +399,16 @@ void define_variables(Compiler& compiler) {
     variable.data = reinterpret_cast<uintptr_t>(name);
     compiler.variables().define(std::move(variable));
   }
-  auto host_name = std::make_unique<std::string>(conf::lower_case(compiler.world().host_name().value));
+  auto host_name =
+      std::make_unique<std::string>(conf::lower_case(compiler.world().host_name().value));
   Definition hostname{.name = "hostname", .get = get_text};
-  hostname.data = reinterpret_cast<uintptr_t>(&builder(compiler).graph().keep(std::move(host_name)));
+  hostname.data =
+      reinterpret_cast<uintptr_t>(&builder(compiler).graph().keep(std::move(host_name)));
   define(compiler, hostname);
   static constexpr const char* kCaptures[] = {"$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9"};
   for (uintptr_t number = 1; number <= 9; ++number) {
-    define(compiler, {.name = kCaptures[number - 1], .get = get_capture, .cacheable = false, .data = number});
+    define(compiler,
+           {.name = kCaptures[number - 1], .get = get_capture, .cacheable = false, .data = number});
   }
   define_connection_variables(compiler);
   define_response_variables(compiler);

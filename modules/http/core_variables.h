@@ -13,14 +13,17 @@ using conf::Value;
 using conf::Variable;
 using conf::VariableSource;
 
-inline Request& request_of(VariableSource& source) { return static_cast<Request&>(source); }
+inline Request& request_of(VariableSource& source) {
+  return static_cast<Request&>(source);
+}
 
 // Numbers and times as nginx prints them, in the request's arena.
 Value number_value(Request& request, uint64_t number);
 Value seconds_value(Request& request, uint64_t milliseconds);  // "12.345"
 
 // All fields whose name is `suffix` of a variable ("x_real_ip" is "X-Real-IP"), joined.
-Value joined_fields(Request& request, const HeaderList& fields, std::string_view suffix, std::string_view separator);
+Value joined_fields(Request& request, const HeaderList& fields, std::string_view suffix,
+                    std::string_view separator);
 
 struct Definition {
   const char* name;

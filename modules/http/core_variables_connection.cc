@@ -2,6 +2,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "confparse/value.h"
 #include "engine/http/connection_facts.h"
 #include "engine/worker.h"
 #include "modules/http/core_variables.h"
@@ -61,11 +62,14 @@ Value get_tcp_info(VariableSource& source, const Variable&) {
   tcp_info info{};
   socklen_t size = sizeof info;
   const int descriptor = request.connection().descriptor;
-  if (descriptor < 0 || ::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return Value::none();
+  if (descriptor < 0 || ::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+    return Value::none();
   return number_value(request, info.*Field);
 }
 
-const ProxyProtocolFacts* facts_of(Request& request) { return request.connection().proxy_protocol.get(); }
+const ProxyProtocolFacts* facts_of(Request& request) {
+  return request.connection().proxy_protocol.get();
+}
 
 template <std::string ProxyProtocolFacts::* Field>
 Value get_proxied_address(VariableSource& source, const Variable&) {
@@ -86,9 +90,9 @@ struct TypedValueName {
   bool in_ssl;
 };
 constexpr TypedValueName kTypedValues[] = {
-    {"alpn", 0x01, false},       {"authority", 0x02, false},   {"unique_id", 0x05, false},
-    {"ssl", 0x20, false},        {"netns", 0x30, false},       {"ssl_version", 0x21, true},
-    {"ssl_cn", 0x22, true},      {"ssl_cipher", 0x23, true},   {"ssl_sig_alg", 0x24, true},
+    {"alpn", 0x01, false},       {"authority", 0x02, false}, {"unique_id", 0x05, false},
+    {"ssl", 0x20, false},        {"netns", 0x30, false},     {"ssl_version", 0x21, true},
+    {"ssl_cn", 0x22, true},      {"ssl_cipher", 0x23, true}, {"ssl_sig_alg", 0x24, true},
     {"ssl_key_alg", 0x25, true},
 };
 
@@ -96,7 +100,8 @@ std::optional<std::string_view> find_in_ssl(std::string_view ssl, uint8_t type) 
   if (ssl.size() < 5) return {};
   ssl.remove_prefix(5);  // client flags and verify
   while (ssl.size() >= 3) {
-    const size_t size = static_cast<unsigned char>(ssl[1]) << 8 | static_cast<unsigned char>(ssl[2]);
+    const size_t size =
+        static_cast<unsigned char>(ssl[1]) << 8 | static_cast<unsigned char>(ssl[2]);
     if (ssl.size() - 3 < size) return {};
     if (static_cast<uint8_t>(ssl[0]) == type) return ssl.substr(3, size);
     ssl.remove_prefix(3 + size);
@@ -154,11 +159,15 @@ constexpr Definition kConnectionVariables[] = {
     {.name = "tcpinfo_rtt", .get = get_tcp_info<&tcp_info::tcpi_rtt>, .cacheable = false},
     {.name = "tcpinfo_rttvar", .get = get_tcp_info<&tcp_info::tcpi_rttvar>, .cacheable = false},
     {.name = "tcpinfo_snd_cwnd", .get = get_tcp_info<&tcp_info::tcpi_snd_cwnd>, .cacheable = false},
-    {.name = "tcpinfo_rcv_space", .get = get_tcp_info<&tcp_info::tcpi_rcv_space>, .cacheable = false},
+    {.name = "tcpinfo_rcv_space",
+     .get = get_tcp_info<&tcp_info::tcpi_rcv_space>,
+     .cacheable = false},
     {.name = "proxy_protocol_addr", .get = get_proxied_address<&ProxyProtocolFacts::source>},
-    {.name = "proxy_protocol_server_addr", .get = get_proxied_address<&ProxyProtocolFacts::destination>},
+    {.name = "proxy_protocol_server_addr",
+     .get = get_proxied_address<&ProxyProtocolFacts::destination>},
     {.name = "proxy_protocol_port", .get = get_proxied_port<&ProxyProtocolFacts::source_port>},
-    {.name = "proxy_protocol_server_port", .get = get_proxied_port<&ProxyProtocolFacts::destination_port>},
+    {.name = "proxy_protocol_server_port",
+     .get = get_proxied_port<&ProxyProtocolFacts::destination_port>},
     {.name = "proxy_protocol_tlv_", .get = get_typed_value, .prefix = true, .changeable = true},
 };
 

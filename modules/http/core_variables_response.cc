@@ -2,7 +2,6 @@
 
 #include "engine/http/core_settings.h"
 #include "engine/http/date.h"
-#include "engine/http/status.h"
 #include "engine/worker.h"
 #include "modules/http/core_variables.h"
 
@@ -14,7 +13,7 @@ namespace {
 Value get_status(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
   char text[16];
-  const int status = logged_status(request);
+  const int status = request.logged_status();
   const int size = std::snprintf(text, sizeof text, "%03d", status);
   return Value::of(request.arena().copy({text, static_cast<size_t>(size)}));
 }
@@ -96,7 +95,8 @@ Value get_sent_field(VariableSource& source, const Variable& variable) {
 }
 Value get_sent_joined_field(VariableSource& source, const Variable& variable) {
   Request& request = request_of(source);
-  return joined_fields(request, request.response().headers, reinterpret_cast<const char*>(variable.data), ", ");
+  return joined_fields(request, request.response().headers,
+                       reinterpret_cast<const char*>(variable.data), ", ");
 }
 Value get_sent_trailer(VariableSource& source, const Variable& variable) {
   Request& request = request_of(source);
@@ -111,7 +111,11 @@ constexpr Definition kResponseVariables[] = {
     {.name = "request_time", .get = get_request_time, .cacheable = false},
     {.name = "request_completion", .get = get_completion, .cacheable = false},
     {.name = "pipe", .get = get_pipe},
-    {.name = "limit_rate", .get = get_limit_rate, .cacheable = false, .changeable = true, .set = set_limit_rate},
+    {.name = "limit_rate",
+     .get = get_limit_rate,
+     .cacheable = false,
+     .changeable = true,
+     .set = set_limit_rate},
     {.name = "sent_http_content_type", .get = get_sent_content_type, .cacheable = false},
     {.name = "sent_http_content_length", .get = get_sent_content_length, .cacheable = false},
     {.name = "sent_http_location", .get = get_sent_location, .cacheable = false},
@@ -119,8 +123,16 @@ constexpr Definition kResponseVariables[] = {
     {.name = "sent_http_connection", .get = get_sent_connection, .cacheable = false},
     {.name = "sent_http_keep_alive", .get = get_sent_keep_alive, .cacheable = false},
     {.name = "sent_http_transfer_encoding", .get = get_sent_transfer_encoding, .cacheable = false},
-    {.name = "sent_http_", .get = get_sent_field, .cacheable = false, .prefix = true, .changeable = true},
-    {.name = "sent_trailer_", .get = get_sent_trailer, .cacheable = false, .prefix = true, .changeable = true},
+    {.name = "sent_http_",
+     .get = get_sent_field,
+     .cacheable = false,
+     .prefix = true,
+     .changeable = true},
+    {.name = "sent_trailer_",
+     .get = get_sent_trailer,
+     .cacheable = false,
+     .prefix = true,
+     .changeable = true},
 };
 
 }  // namespace

@@ -46,7 +46,8 @@ struct HeadersSettings {
 template <>
 struct weir::conf::EnumWords<weir::http::headers::Inherit> {
   using E = weir::http::headers::Inherit;
-  static constexpr std::pair<std::string_view, E> words[] = {{"off", E::off}, {"on", E::on}, {"merge", E::merge}};
+  static constexpr std::pair<std::string_view, E> words[] = {
+      {"off", E::off}, {"on", E::on}, {"merge", E::merge}};
 };
 
 namespace weir::http {
@@ -65,7 +66,9 @@ const char* read_expires(std::string_view text, bool modified, Expires& to) {
   const bool daily = text.starts_with("@");
   const bool minus = text.starts_with("-");
   if (daily && modified) return "invalid value";
-  to.kind = daily ? Expires::Kind::daily : modified ? Expires::Kind::modified : Expires::Kind::access;
+  to.kind = daily      ? Expires::Kind::daily
+            : modified ? Expires::Kind::modified
+                       : Expires::Kind::access;
   if (daily || minus || text.starts_with("+")) text.remove_prefix(1);
   const auto seconds = parse_seconds(text);
   if (!seconds) return "invalid value";
@@ -110,7 +113,8 @@ void add_field(Compiler& compiler, Scope& scope, const Statement& statement) {
   rule.value = compiler.make_template(statement, statement.words[2]);
   if (statement.argument_count() == 3) {
     if (statement.argument(2) != "always") {
-      compiler.invalid_parameter(statement, statement.words[3], "the third word can only be \"always\"");
+      compiler.invalid_parameter(statement, statement.words[3],
+                                 "the third word can only be \"always\"");
       return;
     }
     rule.always = true;
@@ -133,14 +137,24 @@ void settle_list(Scope& self, const HeadersSettings& above) {
 void finish(Compiler&, Scope& self, const Scope* parent) {
   if (!parent || self.same<HeadersSettings>(*parent)) return;
   const auto& above = parent->get<HeadersSettings>();
-  settle_list<&HeadersSettings::fields, &HeadersSettings::fields_scope, &HeadersSettings::inherit_fields>(self, above);
-  settle_list<&HeadersSettings::trailers, &HeadersSettings::trailers_scope, &HeadersSettings::inherit_trailers>(self,
-                                                                                                                above);
+  settle_list<&HeadersSettings::fields, &HeadersSettings::fields_scope,
+              &HeadersSettings::inherit_fields>(self, above);
+  settle_list<&HeadersSettings::trailers, &HeadersSettings::trailers_scope,
+              &HeadersSettings::inherit_trailers>(self, above);
 }
 
 bool is_safe_status(int status) {
   switch (status) {
-    case 200: case 201: case 204: case 206: case 301: case 302: case 303: case 304: case 307: case 308:
+    case 200:
+    case 201:
+    case 204:
+    case 206:
+    case 301:
+    case 302:
+    case 303:
+    case 304:
+    case 307:
+    case 308:
       return true;
     default:
       return false;
@@ -166,7 +180,8 @@ void apply_expires(Request& request, const HeadersSettings& settings) {
     replace_field(request, HeaderId::cache_control, "Cache-Control", control);
   };
   if (expires.kind == Expires::Kind::epoch) return set("Thu, 01 Jan 1970 00:00:01 GMT", "no-cache");
-  if (expires.kind == Expires::Kind::max) return set("Thu, 31 Dec 2037 23:55:55 GMT", "max-age=315360000");
+  if (expires.kind == Expires::Kind::max)
+    return set("Thu, 31 Dec 2037 23:55:55 GMT", "max-age=315360000");
 
   const std::time_t now = std::time(nullptr);
   std::time_t at = now + expires.seconds;
@@ -214,7 +229,8 @@ class TrailerFilter final : public BodyFilter {
       for (const FieldRule& rule : request.settings<HeadersSettings>().trailers) {
         if (!safe && !rule.always) continue;
         const std::string_view value = rule.value.evaluate(request);
-        if (!value.empty()) request.response().trailers.add(request.arena(), Header{rule.name, value, rule.id});
+        if (!value.empty())
+          request.response().trailers.add(request.arena(), Header{rule.name, value, rule.id});
       }
     }
     forward(request, std::move(data), last, flush);
@@ -240,21 +256,43 @@ void filter_head(Request& request) {
 constexpr uint32_t kPlaces = kHttpServerLocation | kIfInLocation;
 
 constexpr Directive kDirectives[] = {
-    {.name = "add_header", .where = kPlaces, .args = {2, 3}, .repeat = Repeat::collect, .merge = Merge::replace_list,
+    {.name = "add_header",
+     .where = kPlaces,
+     .args = {2, 3},
+     .repeat = Repeat::collect,
+     .merge = Merge::replace_list,
      .set = add_field<&HeadersSettings::fields, &HeadersSettings::fields_scope>,
      .doc = "Adds a field to the response."},
-    {.name = "add_header_inherit", .where = kPlaces, .args = {1, 1}, .initial = "on",
-     .set = into<&HeadersSettings::inherit_fields>, .doc = "How add_header reaches nested levels."},
-    {.name = "add_trailer", .where = kPlaces, .args = {2, 3}, .repeat = Repeat::collect, .merge = Merge::replace_list,
+    {.name = "add_header_inherit",
+     .where = kPlaces,
+     .args = {1, 1},
+     .initial = "on",
+     .set = into<&HeadersSettings::inherit_fields>,
+     .doc = "How add_header reaches nested levels."},
+    {.name = "add_trailer",
+     .where = kPlaces,
+     .args = {2, 3},
+     .repeat = Repeat::collect,
+     .merge = Merge::replace_list,
      .set = add_field<&HeadersSettings::trailers, &HeadersSettings::trailers_scope>,
      .doc = "Adds a field after the response body."},
-    {.name = "add_trailer_inherit", .where = kPlaces, .args = {1, 1}, .initial = "on",
-     .set = into<&HeadersSettings::inherit_trailers>, .doc = "How add_trailer reaches nested levels."},
-    {.name = "expires", .where = kPlaces, .args = {1, 2}, .initial = "off", .set = set_expires,
+    {.name = "add_trailer_inherit",
+     .where = kPlaces,
+     .args = {1, 1},
+     .initial = "on",
+     .set = into<&HeadersSettings::inherit_trailers>,
+     .doc = "How add_trailer reaches nested levels."},
+    {.name = "expires",
+     .where = kPlaces,
+     .args = {1, 2},
+     .initial = "off",
+     .set = set_expires,
      .doc = "Sets Expires and Cache-Control."},
 };
 
-void complete(Compiler& compiler, Scope&) { builder(compiler).add_head_filter(filter_head); }
+void complete(Compiler& compiler, Scope&) {
+  builder(compiler).add_head_filter(filter_head);
+}
 
 }  // namespace
 }  // namespace headers

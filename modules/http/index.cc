@@ -25,7 +25,8 @@ void add_names(Compiler& compiler, Scope& scope, const Statement& statement) {
   for (size_t i = 1; i < statement.words.size(); ++i) {
     const Word& word = statement.words[i];
     if (word.text.starts_with("/") && i + 1 != statement.words.size()) {
-      compiler.warn(statement, "only the last index in \"index\" directive should be absolute", {}, &word);
+      compiler.warn(statement, "only the last index in \"index\" directive should be absolute", {},
+                    &word);
     }
     if (word.text.empty()) {
       compiler.error(statement, "index \"\" in \"index\" directive is invalid", {}, &word);
@@ -38,14 +39,16 @@ void add_names(Compiler& compiler, Scope& scope, const Statement& statement) {
 // No index file: is the folder itself there?
 PhaseResult judge_folder(Request& request, const MappedPath& folder, const FoundFile& missing) {
   if (missing.error == EACCES || missing.error == ELOOP) {
-    request.log(Severity::error, "\"" + std::string(folder.path) + "\" is forbidden", missing.error);
+    request.log(Severity::error, "\"" + std::string(folder.path) + "\" is forbidden",
+                missing.error);
     return PhaseResult::status(403);
   }
   const FoundFile found = find_file(request, folder);
   if (found.error == 0) return PhaseResult::next();
   if (found.error == ENOENT || found.error == ENOTDIR || found.error == ENAMETOOLONG) {
     if (request.settings<CoreSettings>().log_not_found) {
-      request.log(Severity::error, "\"" + std::string(missing.call) + "\" is not found", found.error);
+      request.log(Severity::error, "\"" + std::string(missing.call) + "\" is not found",
+                  found.error);
     }
     return PhaseResult::status(404);
   }
@@ -60,7 +63,8 @@ PhaseResult judge_folder(Request& request, const MappedPath& folder, const Found
 PhaseResult find_index(Request& request) {
   const CurrentTarget& target = request.current();
   if (!target.uri.ends_with('/')) return PhaseResult::next();
-  if (target.method != Method::get && target.method != Method::head && target.method != Method::post) {
+  if (target.method != Method::get && target.method != Method::head &&
+      target.method != Method::post) {
     return PhaseResult::next();
   }
   bool folder_checked = false;
@@ -73,7 +77,8 @@ PhaseResult find_index(Request& request) {
     const MappedPath path = map_path(request, uri.view());
     FoundFile found = find_file(request, path);
     if (found.error == 0) return request.redirect(uri.view(), target.args);
-    if (found.error == ENOENT || found.error == ENOTDIR || found.error == EACCES || found.error == ELOOP) {
+    if (found.error == ENOENT || found.error == ENOTDIR || found.error == EACCES ||
+        found.error == ELOOP) {
       if (!folder_checked) {
         folder_checked = true;
         found.call = path.path.data();
@@ -89,8 +94,14 @@ PhaseResult find_index(Request& request) {
 }
 
 constexpr Directive kDirectives[] = {
-    {.name = "index", .where = kHttpServerLocation, .args = {1, kNoLimit}, .repeat = Repeat::collect,
-     .initial = "index.html", .merge = Merge::replace_list, .set = add_names, .doc = "Files that stand for a folder."},
+    {.name = "index",
+     .where = kHttpServerLocation,
+     .args = {1, kNoLimit},
+     .repeat = Repeat::collect,
+     .initial = "index.html",
+     .merge = Merge::replace_list,
+     .set = add_names,
+     .doc = "Files that stand for a folder."},
 };
 
 void complete(Compiler& compiler, Scope& root) {
@@ -100,6 +111,7 @@ void complete(Compiler& compiler, Scope& root) {
 
 }  // namespace
 
-const conf::Module kIndexModule{.name = "ngx_http_index_module", .directives = kDirectives, .complete = complete};
+const conf::Module kIndexModule{
+    .name = "ngx_http_index_module", .directives = kDirectives, .complete = complete};
 
 }  // namespace weir::http

@@ -37,7 +37,9 @@ class LogState final : public CompilerState {
   bool all_early = true;  // every line of the configuration can be rendered when a tunnel begins
 };
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string quoted(std::string_view text) {
+  return "\"" + std::string(text) + "\"";
+}
 
 void read_format(Compiler& compiler, Scope&, const Statement& statement) {
   compiler.state<LogState>().formats.read(compiler, statement);
@@ -57,7 +59,9 @@ bool read_target(Compiler& compiler, const Statement& statement, AccessLog& log)
     log.path_template = compiler.make_path_template(statement, word, word.text);
   } else {
     log.path = compiler.full_path(word.text);
-    compiler.state<ResourceList>().want_log_file(log.path);
+    // The default file is opened only where some server uses it (finish).
+    if (!is_default_statement(compiler, statement))
+      compiler.state<ResourceList>().want_log_file(log.path);
   }
   return true;
 }
@@ -99,9 +103,11 @@ bool read_option(Compiler& compiler, const Statement& statement, const Word& wor
   return true;
 }
 
-bool check_options(Compiler& compiler, const Statement& statement, const LogSettings& settings, const AccessLog& log) {
+bool check_options(Compiler& compiler, const Statement& statement, const LogSettings& settings,
+                   const AccessLog& log) {
   if (log.sink.flush_milliseconds != 0 && log.sink.buffer_size == 0) {
-    compiler.error(statement, "no buffer is defined for access_log " + quoted(statement.argument(0)));
+    compiler.error(statement,
+                   "no buffer is defined for access_log " + quoted(statement.argument(0)));
     return false;
   }
   if (log.sink.buffer_size != 0 && log.syslog) {
@@ -126,7 +132,9 @@ bool check_conflict(Compiler& compiler, const Statement& statement, const Access
   if (log.path.empty() || log.sink == AccessSinkOptions{}) return true;
   auto [known, is_new] = compiler.state<SinkOptions>().by_path.emplace(log.path, log.sink);
   if (is_new || known->second == log.sink) return true;
-  compiler.error(statement, "access_log " + quoted(statement.argument(0)) + " already defined with conflicting parameters",
+  compiler.error(statement,
+                 "access_log " + quoted(statement.argument(0)) +
+                     " already defined with conflicting parameters",
                  "one file has one buffer: give every access_log of it the same options");
   return false;
 }
@@ -149,14 +157,16 @@ void read_access_log(Compiler& compiler, Scope& scope, const Statement& statemen
     if (format->name == name) log.format = format;
   }
   if (!log.format) {
-    compiler.error(statement, "unknown log format " + quoted(name), "a log_format must stand before its use",
-                   &statement.words[2]);
+    compiler.error(statement, "unknown log format " + quoted(name),
+                   "a log_format must stand before its use", &statement.words[2]);
     return;
   }
   for (size_t i = 3; i < statement.words.size(); ++i) {
     if (!read_option(compiler, statement, statement.words[i], log)) return;
   }
-  if (!check_options(compiler, statement, settings, log) || !check_conflict(compiler, statement, log)) return;
+  if (!check_options(compiler, statement, settings, log) ||
+      !check_conflict(compiler, statement, log))
+    return;
   settings.logs.push_back(std::move(log));
 }
 
@@ -170,7 +180,8 @@ void set_file_cache(Compiler& compiler, Scope& scope, const Statement& statement
     const Word& word = statement.words[i];
     const size_t equals = word.text.find('=');
     const std::string_view name = word.text.substr(0, equals);
-    const std::string_view value = equals == std::string_view::npos ? std::string_view() : word.text.substr(equals + 1);
+    const std::string_view value =
+        equals == std::string_view::npos ? std::string_view() : word.text.substr(equals + 1);
     const bool is_time = name == "inactive" || name == "valid";
     const auto number = is_time ? parse_seconds(value) : parse_number(value);
     int64_t* to = name == "max"        ? &cache.max
@@ -179,7 +190,8 @@ void set_file_cache(Compiler& compiler, Scope& scope, const Statement& statement
                   : name == "min_uses" ? &cache.min_uses
                                        : nullptr;
     if (!to || !number || *number == 0) {
-      compiler.error(statement, "invalid \"open_log_file_cache\" parameter " + quoted(word.text), {}, &word);
+      compiler.error(statement, "invalid \"open_log_file_cache\" parameter " + quoted(word.text),
+                     {}, &word);
       return;
     }
     *to = *number;
@@ -192,21 +204,40 @@ void set_file_cache(Compiler& compiler, Scope& scope, const Statement& statement
 }
 
 void finish(Compiler& compiler, Scope& self, const Scope* parent) {
+  const auto& settings = self.get<LogSettings>();
+  if (self.context() == kServer && !settings.scope) {
+    for (const AccessLog& log : settings.logs)
+      compiler.state<ResourceList>().want_log_file(log.path);
+  }
   if (parent && self.same<LogSettings>(*parent)) return;
   auto& state = compiler.state<LogState>();
-  state.all_early = state.all_early && can_render_early(self.get<LogSettings>(), compiler.variables());
+  state.all_early =
+      state.all_early && can_render_early(self.get<LogSettings>(), compiler.variables());
 }
 
 constexpr uint32_t kPlaces = kHttpServerLocation | kIfInLocation | kLimitExcept;
 
 constexpr Directive kDirectives[] = {
-    {.name = "log_format", .where = kHttp, .args = {2, kNoLimit}, .repeat = Repeat::collect, .set = read_format,
+    {.name = "log_format",
+     .where = kHttp,
+     .args = {2, kNoLimit},
+     .repeat = Repeat::collect,
+     .set = read_format,
      .doc = "Names the text of a log line."},
-    {.name = "access_log", .where = kPlaces, .args = {1, kNoLimit}, .repeat = Repeat::collect,
-     .initial = WEIR_HTTP_LOG_PATH " combined", .merge = Merge::replace_list, .set = read_access_log,
+    {.name = "access_log",
+     .where = kPlaces,
+     .args = {1, kNoLimit},
+     .repeat = Repeat::collect,
+     .initial = WEIR_HTTP_LOG_PATH " combined",
+     .merge = Merge::replace_list,
+     .set = read_access_log,
      .doc = "Where requests are logged, and how."},
-    {.name = "open_log_file_cache", .where = kHttpServerLocation, .args = {1, 4}, .initial = "off",
-     .set = set_file_cache, .doc = "Keeps log files open whose names hold variables."},
+    {.name = "open_log_file_cache",
+     .where = kHttpServerLocation,
+     .args = {1, 4},
+     .initial = "off",
+     .set = set_file_cache,
+     .doc = "Keeps log files open whose names hold variables."},
 };
 
 void prepare(Compiler& compiler, Scope&) {
@@ -253,7 +284,7 @@ class OpenFiles {
     if (found == files_.end()) return nullptr;
     OpenFile& file = found->second;
     if (now - file.checked >= rules.valid_seconds) {
-      struct stat info {};
+      struct stat info{};
       if (::stat(path.c_str(), &info) != 0 || info.st_ino != file.inode) {
         ::close(file.descriptor);
         files_.erase(found);
@@ -272,7 +303,7 @@ class OpenFiles {
       if (expired) ::close(at->second.descriptor);
       at = expired ? files_.erase(at) : std::next(at);
     }
-    struct stat info {};
+    struct stat info{};
     if (rules.max == 0 || ::fstat(descriptor, &info) != 0) {
       ::close(descriptor);
       return;
@@ -293,10 +324,11 @@ class OpenFiles {
 
 }  // namespace
 
-void Lines::write(Worker& worker, const AccessLog& log, const FileCache& cache, std::string_view path,
-                  std::string_view line) {
+void Lines::write(Worker& worker, const AccessLog& log, const FileCache& cache,
+                  std::string_view path, std::string_view line) {
   if (log.syslog) {
-    worker.access_sinks->syslog().send(*log.syslog, log.syslog->severity, line.substr(0, line.size() - 1));
+    worker.access_sinks->syslog().send(*log.syslog, log.syslog->severity,
+                                       line.substr(0, line.size() - 1));
   } else if (!log.path_template.empty()) {
     static thread_local OpenFiles files;
     files.write(cache, std::string(path), line, worker.loop.wall_milliseconds() / 1000);
@@ -316,11 +348,12 @@ void log_request(Request& request) {
     }
     std::string_view path;
     if (!log.path_template.empty()) {
-      struct stat info {};
+      struct stat info{};
       const std::string root(document_root(request));
       if (::stat(root.c_str(), &info) != 0) {
         // Names from requests must not make logs for hosts that do not exist.
-        if (errno != ENOENT && errno != ENOTDIR) request.log(Severity::error, "testing \"" + root + "\" existence failed", errno);
+        if (errno != ENOENT && errno != ENOTDIR)
+          request.log(Severity::error, "testing \"" + root + "\" existence failed", errno);
         continue;
       }
       path = log.path_template.evaluate(request);

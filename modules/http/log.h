@@ -12,16 +12,25 @@
 #include "modules/shared/log_format.h"
 
 // ngx_http_log_module: settings, shared by its files.
+namespace weir {
+struct Worker;
+}
+
+namespace weir::http {
+class LateLog;
+class Request;
+}  // namespace weir::http
+
 namespace weir::http::log {
 
 // One access_log line.
 struct AccessLog {
-  std::string path;                       // full; empty with `path_template` or syslog
-  conf::Template path_template;           // with variables: opened for each line
+  std::string path;              // full; empty with `path_template` or syslog
+  conf::Template path_template;  // with variables: opened for each line
   std::shared_ptr<const SyslogOptions> syslog;
   std::shared_ptr<const shared::LogFormat> format;
   AccessSinkOptions sink;
-  conf::Template condition;               // if=; empty: always
+  conf::Template condition;  // if=; empty: always
 };
 
 // open_log_file_cache
@@ -38,12 +47,12 @@ struct LogSettings {
   FileCache file_cache;
 };
 
-// Writes one finished line (with its line feed) where `log` says. For paths with variables `path` is
-// the evaluated one.
+// Writes one finished line (with its line feed) where `log` says. For paths with variables `path`
+// is the evaluated one.
 class Lines {
  public:
-  static void write(Worker& worker, const AccessLog& log, const FileCache& cache, std::string_view path,
-                    std::string_view line);
+  static void write(Worker& worker, const AccessLog& log, const FileCache& cache,
+                    std::string_view path, std::string_view line);
 };
 
 void log_request(Request& request);

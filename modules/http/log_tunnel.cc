@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "engine/http/connection_facts.h"
+#include "engine/http/graph.h"
 #include "engine/http/request.h"
 #include "engine/http/tunnel_handover.h"
 #include "engine/http/upstream_record.h"
@@ -8,8 +9,8 @@
 #include "engine/worker.h"
 #include "modules/http/log.h"
 
-// Log lines of tunnels: rendered to text when the tunnel begins, with holes for what is known only at
-// its end, so that an idle tunnel keeps neither its request nor its generation.
+// Log lines of tunnels: rendered to text when the tunnel begins, with holes for what is known only
+// at its end, so that an idle tunnel keeps neither its request nor its generation.
 namespace weir::http::log {
 
 namespace {
@@ -59,7 +60,10 @@ Hole hole_of(std::string_view variable) {
 bool reads_late(conf::VariableId id, const conf::VariableTable& variables, unsigned depth) {
   if (hole_of(variables[id].name) != Hole::none) return true;
   if (depth == 0) return true;
-  for (conf::VariableId inner : variables[id].reads) {
+  // Definitions: the uses are resolved only after every block was read.
+  const conf::Variable* definition = variables.find(variables[id].name);
+  if (!definition) return false;
+  for (conf::VariableId inner : definition->reads) {
     if (reads_late(inner, variables, depth - 1)) return true;
   }
   return false;
@@ -69,7 +73,8 @@ constexpr unsigned kDeepest = 16;
 
 std::string seconds_text(uint64_t milliseconds) {
   char text[32];
-  std::snprintf(text, sizeof text, "%llu.%03llu", static_cast<unsigned long long>(milliseconds / 1000),
+  std::snprintf(text, sizeof text, "%llu.%03llu",
+                static_cast<unsigned long long>(milliseconds / 1000),
                 static_cast<unsigned long long>(milliseconds % 1000));
   return text;
 }
@@ -88,7 +93,8 @@ struct Basis {
 
 class TunnelLine final : public LateLog {
  public:
-  TunnelLine(Worker& worker, const AccessLog& log, const FileCache& cache, std::string path, const Basis& basis)
+  TunnelLine(Worker& worker, const AccessLog& log, const FileCache& cache, std::string path,
+             const Basis& basis)
       : worker_(worker), log_(log), cache_(cache), path_(std::move(path)), basis_(basis) {
     log_.format = nullptr;  // belongs to the generation's settings; the text is rendered here
     log_.condition = {};
@@ -112,19 +118,32 @@ class TunnelLine final : public LateLog {
  private:
   std::string fill(Hole hole, const TunnelEnd& end) const {
     switch (hole) {
-      case Hole::none: break;
-      case Hole::bytes_sent: return std::to_string(basis_.bytes_sent + end.sent_to_client);
-      case Hole::body_bytes_sent: return std::to_string(basis_.body_bytes_sent + end.sent_to_client);
-      case Hole::request_time: return seconds_text(end.now - basis_.started_at);
-      case Hole::connection_time: return seconds_text(end.now - basis_.accepted_at);
-      case Hole::milliseconds: return seconds_text(static_cast<uint64_t>(end.wall));
-      case Hole::time_local: return std::string(clock_text::local(end.wall));
-      case Hole::time_iso8601: return std::string(clock_text::iso8601(end.wall));
-      case Hole::completion: return end.completed ? "OK" : "";
-      case Hole::upstream_time: return seconds_text(end.now - basis_.attempt_began);
-      case Hole::upstream_received: return std::to_string(basis_.upstream_received + end.received_from_upstream);
-      case Hole::upstream_sent: return std::to_string(basis_.upstream_sent + end.sent_to_upstream);
-      case Hole::upstream_length: return std::to_string(basis_.upstream_length + end.received_from_upstream);
+      case Hole::none:
+        break;
+      case Hole::bytes_sent:
+        return std::to_string(basis_.bytes_sent + end.sent_to_client);
+      case Hole::body_bytes_sent:
+        return std::to_string(basis_.body_bytes_sent + end.sent_to_client);
+      case Hole::request_time:
+        return seconds_text(end.now - basis_.started_at);
+      case Hole::connection_time:
+        return seconds_text(end.now - basis_.accepted_at);
+      case Hole::milliseconds:
+        return seconds_text(static_cast<uint64_t>(end.wall));
+      case Hole::time_local:
+        return std::string(clock_text::local(end.wall));
+      case Hole::time_iso8601:
+        return std::string(clock_text::iso8601(end.wall));
+      case Hole::completion:
+        return end.completed ? "OK" : "";
+      case Hole::upstream_time:
+        return seconds_text(end.now - basis_.attempt_began);
+      case Hole::upstream_received:
+        return std::to_string(basis_.upstream_received + end.received_from_upstream);
+      case Hole::upstream_sent:
+        return std::to_string(basis_.upstream_sent + end.sent_to_upstream);
+      case Hole::upstream_length:
+        return std::to_string(basis_.upstream_length + end.received_from_upstream);
     }
     return {};
   }
@@ -159,7 +178,8 @@ Basis basis_of(Request& request) {
   if (request.upstream_record && !request.upstream_record->attempts.empty()) {
     const UpstreamAttempt& last = request.upstream_record->attempts.back();
     const uint64_t now = request.worker().loop.now();
-    basis.attempt_began = last.header_time > 0 ? now - static_cast<uint64_t>(last.header_time) : now;
+    basis.attempt_began =
+        last.header_time > 0 ? now - static_cast<uint64_t>(last.header_time) : now;
     basis.upstream_sent = last.bytes_sent;
     basis.upstream_received = last.bytes_received;
     basis.upstream_length = last.response_length;
@@ -167,7 +187,9 @@ Basis basis_of(Request& request) {
   return basis;
 }
 
-bool speaks_of_upstream(Hole hole) { return hole >= Hole::upstream_time; }
+bool speaks_of_upstream(Hole hole) {
+  return hole >= Hole::upstream_time;
+}
 
 void render(Request& request, const shared::LogFormat& format, TunnelLine& line) {
   std::string text;
@@ -177,7 +199,8 @@ void render(Request& request, const shared::LogFormat& format, TunnelLine& line)
       continue;
     }
     const Hole hole = hole_of(request.graph().variables[piece.variable].name);
-    const bool has_hole = hole != Hole::none && (!speaks_of_upstream(hole) || request.upstream_record);
+    const bool has_hole =
+        hole != Hole::none && (!speaks_of_upstream(hole) || request.upstream_record);
     if (has_hole && speaks_of_upstream(hole)) {
       // "0.001, 0.002 : 0.003": all but the last attempt are known.
       const std::string_view list = request.variable(piece.variable).text;
@@ -198,7 +221,9 @@ void render(Request& request, const shared::LogFormat& format, TunnelLine& line)
 
 bool can_render_early(const LogSettings& settings, const conf::VariableTable& variables) {
   bool early = true;
-  const auto check = [&](conf::VariableId id) { early = early && !reads_late(id, variables, kDeepest); };
+  const auto check = [&](conf::VariableId id) {
+    early = early && !reads_late(id, variables, kDeepest);
+  };
   for (const AccessLog& log : settings.logs) {
     log.condition.for_each_variable(check);
     log.path_template.for_each_variable(check);
@@ -219,8 +244,9 @@ std::unique_ptr<LateLog> log_tunnel(Request& request) {
       const std::string_view value = log.condition.evaluate(request);
       if (value.empty() || value == "0") continue;
     }
-    auto line = std::make_unique<TunnelLine>(request.worker(), log, settings.file_cache,
-                                             std::string(log.path_template.evaluate(request)), basis);
+    auto line =
+        std::make_unique<TunnelLine>(request.worker(), log, settings.file_cache,
+                                     std::string(log.path_template.evaluate(request)), basis);
     render(request, *log.format, *line);
     all->lines.push_back(std::move(line));
   }

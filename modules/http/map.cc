@@ -45,12 +45,25 @@ void read_map(Compiler& compiler, Scope&, const Statement& statement) {
 }
 
 constexpr Directive kDirectives[] = {
-    {.name = "map", .where = kHttp, .args = {2, 2}, .form = Form::block, .repeat = Repeat::collect,
-     .set = read_map, .doc = "Defines a variable whose value depends on another's."},
-    {.name = "map_hash_max_size", .where = kHttp, .args = {1, 1}, .initial = "2048",
-     .set = into<&MapTuning::hash_max_size>, .doc = "Checked; tables size themselves."},
-    {.name = "map_hash_bucket_size", .where = kHttp, .args = {1, 1}, .initial = "64",
-     .set = into<&MapTuning::hash_bucket_size>, .doc = "Checked; tables size themselves."},
+    {.name = "map",
+     .where = kHttp,
+     .args = {2, 2},
+     .form = Form::block,
+     .repeat = Repeat::collect,
+     .set = read_map,
+     .doc = "Defines a variable whose value depends on another's."},
+    {.name = "map_hash_max_size",
+     .where = kHttp,
+     .args = {1, 1},
+     .initial = "2048",
+     .set = into<&MapTuning::hash_max_size>,
+     .doc = "Checked; tables size themselves."},
+    {.name = "map_hash_bucket_size",
+     .where = kHttp,
+     .args = {1, 1},
+     .initial = "64",
+     .set = into<&MapTuning::hash_bucket_size>,
+     .doc = "Checked; tables size themselves."},
 };
 
 }  // namespace

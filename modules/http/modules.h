@@ -2,7 +2,8 @@
 
 #include "confparse/schema.h"
 
-// The modules of http. Their order, which is the order of phase handlers and filters, is in modules/all.cc.
+// The modules of http. Their order, which is the order of phase handlers and filters, is in
+// modules/all.cc.
 namespace weir::http {
 
 extern const conf::Module kCoreModule;

@@ -36,7 +36,8 @@ bool lists_tag(const Request& request, std::string_view list, Comparison compari
     const size_t comma = list.find(',');
     if (comma == std::string_view::npos) return false;
     list.remove_prefix(comma);
-    while (!list.empty() && (list[0] == ' ' || list[0] == '\t' || list[0] == ',')) list.remove_prefix(1);
+    while (!list.empty() && (list[0] == ' ' || list[0] == '\t' || list[0] == ','))
+      list.remove_prefix(1);
   }
   return false;
 }
@@ -66,7 +67,8 @@ void filter_head(Request& request) {
   const HeaderList& fields = request.headers();
   if (const Header* field = fields.find(HeaderId::if_unmodified_since)) {
     const int64_t since = parse_date(field->value).value_or(-1);
-    if (response.last_modified < 0 || since < response.last_modified) return request.replace_response(412);
+    if (response.last_modified < 0 || since < response.last_modified)
+      return request.replace_response(412);
   }
   if (const Header* field = fields.find(HeaderId::if_match)) {
     if (!lists_tag(request, field->value, Comparison::strong)) return request.replace_response(412);
@@ -79,10 +81,13 @@ void filter_head(Request& request) {
   answer_not_modified(response);
 }
 
-void complete(conf::Compiler& compiler, conf::Scope&) { builder(compiler).add_head_filter(filter_head); }
+void complete(conf::Compiler& compiler, conf::Scope&) {
+  builder(compiler).add_head_filter(filter_head);
+}
 
 }  // namespace
 
-const conf::Module kNotModifiedModule{.name = "ngx_http_not_modified_filter_module", .complete = complete};
+const conf::Module kNotModifiedModule{.name = "ngx_http_not_modified_filter_module",
+                                      .complete = complete};
 
 }  // namespace weir::http

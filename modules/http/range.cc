@@ -71,7 +71,8 @@ bool read_range(std::string_view& text, int64_t length, std::vector<Range>& rang
   return true;
 }
 
-Parsed parse(std::string_view field, int64_t length, int64_t most, bool single, std::vector<Range>& ranges) {
+Parsed parse(std::string_view field, int64_t length, int64_t most, bool single,
+             std::vector<Range>& ranges) {
   std::string_view text = field.substr(6);  // "bytes="
   int64_t total = 0;
   for (;;) {
@@ -95,13 +96,15 @@ bool condition_holds(Request& request) {
   if (!field) return true;
   const Response& response = request.response();
   if (field->value.size() >= 2 && field->value.back() == '"') return field->value == response.etag;
-  return response.last_modified >= 0 && parse_date(field->value).value_or(-1) == response.last_modified;
+  return response.last_modified >= 0 &&
+         parse_date(field->value).value_or(-1) == response.last_modified;
 }
 
 std::string_view content_range(Request& request, const Range& range, int64_t length) {
   char text[96];
-  const int size = std::snprintf(text, sizeof text, "bytes %lld-%lld/%lld", static_cast<long long>(range.begin),
-                                 static_cast<long long>(range.end - 1), static_cast<long long>(length));
+  const int size =
+      std::snprintf(text, sizeof text, "bytes %lld-%lld/%lld", static_cast<long long>(range.begin),
+                    static_cast<long long>(range.end - 1), static_cast<long long>(length));
   return request.arena().copy({text, static_cast<size_t>(size)});
 }
 
@@ -117,7 +120,8 @@ class SingleRangeFilter final : public BodyFilter {
       offset_ += static_cast<int64_t>(slice.size());
       const int64_t from = std::max(begin, range_.begin);
       const int64_t to = std::min(offset_, range_.end);
-      if (from < to) out.push(slice.sub(static_cast<size_t>(from - begin), static_cast<size_t>(to - from)));
+      if (from < to)
+        out.push(slice.sub(static_cast<size_t>(from - begin), static_cast<size_t>(to - from)));
     }
     forward(request, std::move(out), last, flush);
   }
@@ -130,7 +134,8 @@ class SingleRangeFilter final : public BodyFilter {
 // Holds the slices of the whole body (of a file: a reference to it) and sends the parts at its end.
 class MultipleRangeFilter final : public BodyFilter {
  public:
-  MultipleRangeFilter(std::vector<Range> ranges, std::vector<std::string_view> heads, std::string_view end)
+  MultipleRangeFilter(std::vector<Range> ranges, std::vector<std::string_view> heads,
+                      std::string_view end)
       : ranges_(std::move(ranges)), heads_(std::move(heads)), end_(end) {}
   void on_data(Request& request, Chain&& data, bool last, bool flush) override {
     body_.append(std::move(data));
@@ -153,7 +158,8 @@ class MultipleRangeFilter final : public BodyFilter {
       const int64_t after = offset + static_cast<int64_t>(slice.size());
       const int64_t from = std::max(offset, range.begin);
       const int64_t to = std::min(after, range.end);
-      if (from < to) out.push(slice.sub(static_cast<size_t>(from - offset), static_cast<size_t>(to - from)));
+      if (from < to)
+        out.push(slice.sub(static_cast<size_t>(from - offset), static_cast<size_t>(to - from)));
       offset = after;
     }
   }
@@ -167,7 +173,8 @@ class MultipleRangeFilter final : public BodyFilter {
 void send_one(Request& request, const Range& range) {
   Response& response = request.response();
   const int64_t length = response.content_length;
-  response.headers.add(request.arena(), {"Content-Range", content_range(request, range, length), HeaderId::content_range});
+  response.headers.add(request.arena(), {"Content-Range", content_range(request, range, length),
+                                         HeaderId::content_range});
   response.content_length = range.end - range.begin;
   request.add_body_filter(request.arena().make<SingleRangeFilter>(range));
 }
@@ -198,24 +205,27 @@ void send_several(Request& request, std::vector<Range> ranges) {
   const std::string_view end = arena.copy("\r\n--" + std::string(boundary) + "--\r\n");
   response.content_type = arena.copy("multipart/byteranges; boundary=" + std::string(boundary));
   response.content_length = total + static_cast<int64_t>(end.size());
-  request.add_body_filter(arena.make<MultipleRangeFilter>(std::move(ranges), std::move(heads), end));
+  request.add_body_filter(
+      arena.make<MultipleRangeFilter>(std::move(ranges), std::move(heads), end));
 }
 
 void announce(Request& request) {
-  request.response().headers.add(request.arena(), {"Accept-Ranges", "bytes", HeaderId::accept_ranges});
+  request.response().headers.add(request.arena(),
+                                 {"Accept-Ranges", "bytes", HeaderId::accept_ranges});
 }
 
 void filter_head(Request& request) {
   Response& response = request.response();
-  if (response.status != 200 || !request.is_main() || response.content_length < 0 || !response.allow_ranges ||
-      request.received().version < Version::http_1_0) {
+  if (response.status != 200 || !request.is_main() || response.content_length < 0 ||
+      !response.allow_ranges || request.received().version < Version::http_1_0) {
     return;
   }
   const auto& settings = request.settings<CoreSettings>();
   const int64_t most = settings.max_ranges ? settings.max_ranges->value : INT64_MAX;
   if (most == 0) return;
   const Header* field = request.headers().find(HeaderId::range);
-  const bool bytes = field && field->value.size() >= 7 && conf::equal_without_case(field->value.substr(0, 6), "bytes=");
+  const bool bytes = field && field->value.size() >= 7 &&
+                     conf::equal_without_case(field->value.substr(0, 6), "bytes=");
   if (!bytes || !condition_holds(request)) return announce(request);
 
   std::vector<Range> ranges;
@@ -224,10 +234,12 @@ void filter_head(Request& request) {
       return announce(request);
     case Parsed::unsatisfiable: {
       char text[48];
-      const int size = std::snprintf(text, sizeof text, "bytes */%lld", static_cast<long long>(response.content_length));
+      const int size = std::snprintf(text, sizeof text, "bytes */%lld",
+                                     static_cast<long long>(response.content_length));
       const std::string_view value = request.arena().copy({text, static_cast<size_t>(size)});
       request.replace_response(416);
-      request.response().headers.add(request.arena(), {"Content-Range", value, HeaderId::content_range});
+      request.response().headers.add(request.arena(),
+                                     {"Content-Range", value, HeaderId::content_range});
       return;
     }
     case Parsed::ranges:
@@ -239,7 +251,9 @@ void filter_head(Request& request) {
   send_several(request, std::move(ranges));
 }
 
-void complete(conf::Compiler& compiler, conf::Scope&) { builder(compiler).add_head_filter(filter_head); }
+void complete(conf::Compiler& compiler, conf::Scope&) {
+  builder(compiler).add_head_filter(filter_head);
+}
 
 }  // namespace
 

@@ -34,7 +34,9 @@ bool compiled_before(Compiler& compiler, const Scope& scope) {
   return in_if && !compiler.state<RewriteState>().if_body;
 }
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string quoted(std::string_view text) {
+  return "\"" + std::string(text) + "\"";
+}
 
 Value uninitialized(VariableSource& source, const Variable& variable) {
   auto& request = static_cast<Request&>(source);
@@ -44,10 +46,11 @@ Value uninitialized(VariableSource& source, const Variable& variable) {
   return Value::of("");
 }
 
-bool read_variable_name(Compiler& compiler, const Statement& statement, const Word& word, std::string_view text,
-                        std::string_view& name) {
+bool read_variable_name(Compiler& compiler, const Statement& statement, const Word& word,
+                        std::string_view text, std::string_view& name) {
   if (text.size() < 2 || text[0] != '$') {
-    compiler.error(statement, "invalid variable name " + quoted(text), "a variable's name begins with $", &word);
+    compiler.error(statement, "invalid variable name " + quoted(text),
+                   "a variable's name begins with $", &word);
     return false;
   }
   name = text.substr(1);
@@ -57,10 +60,12 @@ bool read_variable_name(Compiler& compiler, const Statement& statement, const Wo
 void read_set(Compiler& compiler, Scope& scope, const Statement& statement) {
   if (compiled_before(compiler, scope)) return;
   std::string_view name;
-  if (!read_variable_name(compiler, statement, statement.words[1], statement.argument(0), name)) return;
+  if (!read_variable_name(compiler, statement, statement.words[1], statement.argument(0), name))
+    return;
   const Variable* known = compiler.variables().find(name);
   if (known && !known->changeable) {
-    compiler.error(statement, "the duplicate " + quoted(name) + " variable", {}, &statement.words[1]);
+    compiler.error(statement, "the duplicate " + quoted(name) + " variable", {},
+                   &statement.words[1]);
     return;
   }
   if (!known || (!known->get && !known->set)) {
@@ -72,12 +77,14 @@ void read_set(Compiler& compiler, Scope& scope, const Statement& statement) {
     variable.weak = true;
     compiler.variables().define(variable);
   }
-  SetStep step{compiler.variables().use(name), compiler.make_template(statement, statement.words[2])};
+  SetStep step{compiler.variables().use(name),
+               compiler.make_template(statement, statement.words[2])};
   program_of(compiler, scope).steps.emplace_back(std::move(step));
 }
 
 void read_break(Compiler& compiler, Scope& scope, const Statement&) {
-  if (!compiled_before(compiler, scope)) program_of(compiler, scope).steps.emplace_back(BreakStep{});
+  if (!compiled_before(compiler, scope))
+    program_of(compiler, scope).steps.emplace_back(BreakStep{});
 }
 
 void read_return(Compiler& compiler, Scope& scope, const Statement& statement) {
@@ -90,7 +97,8 @@ void read_return(Compiler& compiler, Scope& scope, const Statement& statement) {
                          first.text.starts_with("$scheme");
     if (statement.argument_count() == 2 || !address) {
       compiler.error(statement, "invalid return code " + quoted(first.text),
-                     "a status, a status and a text, or an address that begins with http://, https:// or $scheme",
+                     "a status, a status and a text, or an address that begins with http://, "
+                     "https:// or $scheme",
                      &first);
       return;
     }
@@ -102,7 +110,8 @@ void read_return(Compiler& compiler, Scope& scope, const Statement& statement) {
       return;
     }
     step.status = static_cast<int>(*code);
-    if (statement.argument_count() == 2) step.text = compiler.make_template(statement, statement.words[2]);
+    if (statement.argument_count() == 2)
+      step.text = compiler.make_template(statement, statement.words[2]);
   }
   program_of(compiler, scope).steps.emplace_back(std::move(step));
 }
@@ -156,8 +165,8 @@ void read_rewrite(Compiler& compiler, Scope& scope, const Statement& statement) 
 }
 
 // The words of a condition without the parentheses, which may stand alone or stick to a word.
-bool strip_parentheses(Compiler& compiler, const Statement& statement, std::vector<std::string_view>& words,
-                       size_t& first) {
+bool strip_parentheses(Compiler& compiler, const Statement& statement,
+                       std::vector<std::string_view>& words, size_t& first) {
   for (size_t i = 1; i < statement.words.size(); ++i) words.push_back(statement.words[i].text);
   const auto invalid = [&](const Word& word) {
     compiler.error(statement, "invalid condition " + quoted(word.text),
@@ -172,7 +181,8 @@ bool strip_parentheses(Compiler& compiler, const Statement& statement, std::vect
   } else {
     words.front().remove_prefix(1);
   }
-  if (words.empty() || words.back().empty() || words.back().back() != ')') return invalid(statement.words.back());
+  if (words.empty() || words.back().empty() || words.back().back() != ')')
+    return invalid(statement.words.back());
   if (words.back().size() == 1) {
     words.pop_back();
   } else {
@@ -182,18 +192,20 @@ bool strip_parentheses(Compiler& compiler, const Statement& statement, std::vect
   return true;
 }
 
-bool read_file_test(Compiler& compiler, const Statement& statement, const std::vector<std::string_view>& words,
-                    size_t first, Condition& condition) {
+bool read_file_test(Compiler& compiler, const Statement& statement,
+                    const std::vector<std::string_view>& words, size_t first,
+                    Condition& condition) {
   using Test = Condition::Test;
   static const std::unordered_map<std::string_view, Test> kTests{
-      {"-f", Test::file},        {"!-f", Test::no_file}, {"-d", Test::folder},     {"!-d", Test::no_folder},
-      {"-e", Test::exists},      {"!-e", Test::exists_not}, {"-x", Test::executable},
-      {"!-x", Test::not_executable},
+      {"-f", Test::file},       {"!-f", Test::no_file},        {"-d", Test::folder},
+      {"!-d", Test::no_folder}, {"-e", Test::exists},          {"!-e", Test::exists_not},
+      {"-x", Test::executable}, {"!-x", Test::not_executable},
   };
   const auto test = kTests.find(words[0]);
   if (test == kTests.end() || words.size() != 2) {
     compiler.error(statement, "invalid condition " + quoted(words[0]),
-                   "file tests are -f, -d, -e and -x, each with one path; ! in front negates", &statement.words[first]);
+                   "file tests are -f, -d, -e and -x, each with one path; ! in front negates",
+                   &statement.words[first]);
     return false;
   }
   condition.test = test->second;
@@ -201,11 +213,13 @@ bool read_file_test(Compiler& compiler, const Statement& statement, const std::v
   return true;
 }
 
-bool read_comparison(Compiler& compiler, const Statement& statement, const std::vector<std::string_view>& words,
-                     size_t first, Condition& condition) {
+bool read_comparison(Compiler& compiler, const Statement& statement,
+                     const std::vector<std::string_view>& words, size_t first,
+                     Condition& condition) {
   using Test = Condition::Test;
   std::string_view name;
-  if (!read_variable_name(compiler, statement, statement.words[first], words[0], name)) return false;
+  if (!read_variable_name(compiler, statement, statement.words[first], words[0], name))
+    return false;
   condition.variable = compiler.variables().use(name);
   if (words.size() == 1) return true;
   const Word& operation_word = statement.words[first + 1];
@@ -243,8 +257,9 @@ void read_if(Compiler& compiler, Scope& scope, const Statement& statement) {
                    "a condition begins with a variable or a file test", &statement.words[first]);
     return;
   }
-  const bool valid = file_test ? read_file_test(compiler, statement, words, first, step->condition)
-                               : read_comparison(compiler, statement, words, first, step->condition);
+  const bool valid = file_test
+                         ? read_file_test(compiler, statement, words, first, step->condition)
+                         : read_comparison(compiler, statement, words, first, step->condition);
   if (!valid) return;
   step->body = std::make_shared<Program>();
   auto& state = compiler.state<RewriteState>();
@@ -255,8 +270,8 @@ void read_if(Compiler& compiler, Scope& scope, const Statement& statement) {
   const Context inside = scope.context() == kServer ? kIfInServer : kIfInLocation;
   for (const Statement& inner : statement.block->statements) {
     if (const Directive* directive = compiler.find_directive(inner, inside)) {
-      if (directive->set == read_set || directive->set == read_break || directive->set == read_return ||
-          directive->set == read_rewrite) {
+      if (directive->set == read_set || directive->set == read_break ||
+          directive->set == read_return || directive->set == read_rewrite) {
         directive->set(compiler, scope, inner);
       }
     }
@@ -273,7 +288,8 @@ void visit_if(Compiler& compiler, Scope& outer, const Statement& statement) {
   PhaseHandler unused = nullptr;
   const auto found = state.conditions.find(&statement);
   PhaseHandler* const outer_handler = build.content_handler;
-  build.content_handler = found != state.conditions.end() ? &found->second->content_handler : &unused;
+  build.content_handler =
+      found != state.conditions.end() ? &found->second->content_handler : &unused;
   compiler.visit(*statement.block, *scope);
   build.content_handler = outer_handler;
   if (found != state.conditions.end()) found->second->scope = std::move(scope);
@@ -282,21 +298,57 @@ void visit_if(Compiler& compiler, Scope& outer, const Statement& statement) {
 constexpr uint32_t kPlaces = kServer | kLocation | kIfInServer | kIfInLocation;
 
 constexpr Directive kDirectives[] = {
-    {.name = "rewrite", .where = kPlaces, .args = {2, 3}, .repeat = Repeat::collect, .merge = Merge::own,
-     .set = read_rewrite, .doc = "Replaces a URI that matches, or redirects."},
-    {.name = "return", .where = kPlaces, .args = {1, 2}, .repeat = Repeat::collect, .merge = Merge::own,
-     .set = read_return, .doc = "Ends with a status, a text or a redirect."},
-    {.name = "break", .where = kPlaces, .args = {0, 0}, .repeat = Repeat::collect, .merge = Merge::own,
-     .set = read_break, .doc = "Ends the rewrite directives of this level."},
-    {.name = "if", .where = kServer | kLocation, .args = {1, kNoLimit}, .form = Form::block,
-     .repeat = Repeat::collect, .deferred = true, .merge = Merge::own, .set = visit_if, .read = read_if,
+    {.name = "rewrite",
+     .where = kPlaces,
+     .args = {2, 3},
+     .repeat = Repeat::collect,
+     .merge = Merge::own,
+     .set = read_rewrite,
+     .doc = "Replaces a URI that matches, or redirects."},
+    {.name = "return",
+     .where = kPlaces,
+     .args = {1, 2},
+     .repeat = Repeat::collect,
+     .merge = Merge::own,
+     .set = read_return,
+     .doc = "Ends with a status, a text or a redirect."},
+    {.name = "break",
+     .where = kPlaces,
+     .args = {0, 0},
+     .repeat = Repeat::collect,
+     .merge = Merge::own,
+     .set = read_break,
+     .doc = "Ends the rewrite directives of this level."},
+    {.name = "if",
+     .where = kServer | kLocation,
+     .args = {1, kNoLimit},
+     .form = Form::block,
+     .repeat = Repeat::collect,
+     .deferred = true,
+     .merge = Merge::own,
+     .set = visit_if,
+     .read = read_if,
      .doc = "Directives for requests that fulfil a condition."},
-    {.name = "set", .where = kPlaces, .args = {2, 2}, .repeat = Repeat::collect, .merge = Merge::own,
-     .set = read_set, .doc = "Gives a variable a value."},
-    {.name = "rewrite_log", .where = kHttp | kPlaces, .args = {1, 1}, .form = Form::flag, .initial = "off",
-     .set = into<&RewriteSettings::log>, .doc = "Logs what rewrite does, at notice level."},
-    {.name = "uninitialized_variable_warn", .where = kHttp | kPlaces, .args = {1, 1}, .form = Form::flag,
-     .initial = "on", .set = into<&RewriteSettings::warn_uninitialized>,
+    {.name = "set",
+     .where = kPlaces,
+     .args = {2, 2},
+     .repeat = Repeat::collect,
+     .merge = Merge::own,
+     .set = read_set,
+     .doc = "Gives a variable a value."},
+    {.name = "rewrite_log",
+     .where = kHttp | kPlaces,
+     .args = {1, 1},
+     .form = Form::flag,
+     .initial = "off",
+     .set = into<&RewriteSettings::log>,
+     .doc = "Logs what rewrite does, at notice level."},
+    {.name = "uninitialized_variable_warn",
+     .where = kHttp | kPlaces,
+     .args = {1, 1},
+     .form = Form::flag,
+     .initial = "on",
+     .set = into<&RewriteSettings::warn_uninitialized>,
      .doc = "Warns of variables that are read before they are set."},
 };
 

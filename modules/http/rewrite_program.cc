@@ -17,8 +17,8 @@ struct Outcome {
   PhaseResult result = PhaseResult::next();
 };
 
-// Evaluates a replacement. Captured text is escaped in the args, and in redirects, when the request's
-// URI came with escapes: what was decoded must not become syntax.
+// Evaluates a replacement. Captured text is escaped in the args, and in redirects, when the
+// request's URI came with escapes: what was decoded must not become syntax.
 std::string_view evaluate(const conf::Template& value, Request& request, bool escape_captures) {
   request.escape_captures = escape_captures;
   const std::string_view text = value.evaluate(request);
@@ -31,20 +31,30 @@ bool test_file(Condition::Test test, const char* path) {
   struct stat info;
   const bool found = ::stat(path, &info) == 0;
   switch (test) {
-    case Test::file: return found && S_ISREG(info.st_mode);
-    case Test::no_file: return !(found && S_ISREG(info.st_mode));
-    case Test::folder: return found && S_ISDIR(info.st_mode);
-    case Test::no_folder: return !(found && S_ISDIR(info.st_mode));
-    case Test::exists: return found;
-    case Test::exists_not: return !found;
-    case Test::executable: return found && S_ISREG(info.st_mode) && (info.st_mode & S_IXUSR);
-    default: return !(found && S_ISREG(info.st_mode) && (info.st_mode & S_IXUSR));
+    case Test::file:
+      return found && S_ISREG(info.st_mode);
+    case Test::no_file:
+      return !(found && S_ISREG(info.st_mode));
+    case Test::folder:
+      return found && S_ISDIR(info.st_mode);
+    case Test::no_folder:
+      return !(found && S_ISDIR(info.st_mode));
+    case Test::exists:
+      return found;
+    case Test::exists_not:
+      return !found;
+    case Test::executable:
+      return found && S_ISREG(info.st_mode) && (info.st_mode & S_IXUSR);
+    default:
+      return !(found && S_ISREG(info.st_mode) && (info.st_mode & S_IXUSR));
   }
 }
 
-bool log_match(Request& request, const conf::Pattern& pattern, std::string_view subject, bool matched) {
+bool log_match(Request& request, const conf::Pattern& pattern, std::string_view subject,
+               bool matched) {
   if (request.settings<RewriteSettings>().log) {
-    request.log(Severity::notice, "\"" + pattern.regex->pattern() + (matched ? "\" matches \"" : "\" does not match \"") +
+    request.log(Severity::notice, "\"" + pattern.regex->pattern() +
+                                      (matched ? "\" matches \"" : "\" does not match \"") +
                                       std::string(subject) + "\"");
   }
   return matched;
@@ -58,18 +68,26 @@ bool holds(const Condition& condition, Request& request) {
   }
   const std::string_view value = request.variable(condition.variable).text;
   switch (condition.test) {
-    case Test::is_true: return !value.empty() && value != "0";
-    case Test::equal: return value == condition.operand.evaluate(request);
-    case Test::not_equal: return value != condition.operand.evaluate(request);
-    case Test::matches: return log_match(request, *condition.pattern, value, request.match(*condition.pattern, value));
-    default: return !log_match(request, *condition.pattern, value, request.match(*condition.pattern, value));
+    case Test::is_true:
+      return !value.empty() && value != "0";
+    case Test::equal:
+      return value == condition.operand.evaluate(request);
+    case Test::not_equal:
+      return value != condition.operand.evaluate(request);
+    case Test::matches:
+      return log_match(request, *condition.pattern, value,
+                       request.match(*condition.pattern, value));
+    default:
+      return !log_match(request, *condition.pattern, value,
+                        request.match(*condition.pattern, value));
   }
 }
 
 Outcome answer(const ReturnStep& step, Request& request) {
-  const bool redirect = step.status == 301 || step.status == 302 || step.status == 303 || step.status == 307 ||
-                        step.status == 308;
-  if (step.status >= 400 && step.text.empty()) return {Next::result, PhaseResult::status(step.status)};
+  const bool redirect = step.status == 301 || step.status == 302 || step.status == 303 ||
+                        step.status == 307 || step.status == 308;
+  if (step.status >= 400 && step.text.empty())
+    return {Next::result, PhaseResult::status(step.status)};
   if (redirect) {
     return {Next::result, request.redirect_client(step.status, step.text.evaluate(request))};
   }
@@ -117,7 +135,8 @@ Outcome rewrite(const RewriteStep& step, Request& request) {
     args = {};
   }
   if (request.settings<RewriteSettings>().log) {
-    request.log(Severity::notice, "rewritten data: \"" + std::string(target) + "\", args: \"" + std::string(args) + "\"");
+    request.log(Severity::notice, "rewritten data: \"" + std::string(target) + "\", args: \"" +
+                                      std::string(args) + "\"");
   }
   if (target.empty()) {
     request.log(Severity::error, "the rewritten URI has a zero length");
@@ -165,7 +184,8 @@ Outcome execute(const Program& program, Request& request) {
 PhaseResult run(Request& request) {
   const OwnProgram* own = request.own_settings<OwnProgram>();
   if (!own || !own->program) return PhaseResult::next();
-  // The scope may change while the program runs (`if`); the program belongs to the one it began with.
+  // The scope may change while the program runs (`if`); the program belongs to the one it began
+  // with.
   Outcome outcome = execute(*own->program, request);
   if (outcome.next == Next::result) return std::move(outcome.result);
   return PhaseResult::next();

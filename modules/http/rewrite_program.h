@@ -11,8 +11,8 @@
 #include "confparse/template.h"
 #include "engine/http/phase.h"
 
-// The directives of ngx_http_rewrite_module, compiled in reading order into a program of a server or a
-// location; `if` bodies are programs of their own.
+// The directives of ngx_http_rewrite_module, compiled in reading order into a program of a server
+// or a location; `if` bodies are programs of their own.
 namespace weir::http::rewrite {
 
 struct Program;
@@ -32,17 +32,30 @@ struct ReturnStep {
 struct RewriteStep {
   enum class After : uint8_t { go_on, last, break_, redirect };
   std::shared_ptr<conf::Pattern> pattern;
-  conf::Template uri;          // replacement up to '?'
-  conf::Template args;         // after it
-  bool has_args = false;       // the replacement has a '?'
-  bool add_old_args = true;    // no '?' at its end
+  conf::Template uri;        // replacement up to '?'
+  conf::Template args;       // after it
+  bool has_args = false;     // the replacement has a '?'
+  bool add_old_args = true;  // no '?' at its end
   After after = After::go_on;
   int redirect_status = 302;
 };
 
 struct Condition {
-  enum class Test : uint8_t { is_true, equal, not_equal, matches, matches_not, file, no_file, folder, no_folder,
-                              exists, exists_not, executable, not_executable };
+  enum class Test : uint8_t {
+    is_true,
+    equal,
+    not_equal,
+    matches,
+    matches_not,
+    file,
+    no_file,
+    folder,
+    no_folder,
+    exists,
+    exists_not,
+    executable,
+    not_executable
+  };
   Test test = Test::is_true;
   conf::VariableId variable = conf::kNoVariable;  // left side
   conf::Template operand;                         // right side of = and !=, path of file tests
@@ -52,7 +65,8 @@ struct Condition {
 struct IfStep {
   Condition condition;
   std::shared_ptr<Program> body;
-  // Settings of an `if` in a location, entered when the condition holds; filled by the second visit.
+  // Settings of an `if` in a location, entered when the condition holds; filled by the second
+  // visit.
   std::shared_ptr<conf::Scope> scope;
   PhaseHandler content_handler = nullptr;
 };
@@ -70,8 +84,8 @@ struct OwnProgram {
 };
 
 struct RewriteSettings {
-  bool log = false;                 // rewrite_log
-  bool warn_uninitialized = true;   // uninitialized_variable_warn
+  bool log = false;                // rewrite_log
+  bool warn_uninitialized = true;  // uninitialized_variable_warn
 };
 
 // Runs the program of the request's scope (server_rewrite and rewrite phases).

@@ -15,7 +15,8 @@ namespace {
 
 PhaseResult refuse_folder(Request& request) {
   const MappedPath path = map_path(request);
-  request.log(Severity::error, "directory index of \"" + std::string(path.path) + "\" is forbidden");
+  request.log(Severity::error,
+              "directory index of \"" + std::string(path.path) + "\" is forbidden");
   return PhaseResult::status(403);
 }
 
@@ -43,7 +44,8 @@ PhaseResult send_file(Request& request, const FoundFile& found) {
   response.allow_ranges = true;
   if (!request.send_head()) return PhaseResult::done();
   Chain body;
-  if (found.info.st_size > 0) body.push(Slice::file_range(file, 0, static_cast<size_t>(found.info.st_size)));
+  if (found.info.st_size > 0)
+    body.push(Slice::file_range(file, 0, static_cast<size_t>(found.info.st_size)));
   request.send(std::move(body), true);
   return PhaseResult::done();
 }
@@ -51,7 +53,8 @@ PhaseResult send_file(Request& request, const FoundFile& found) {
 PhaseResult serve(Request& request) {
   const CurrentTarget& target = request.current();
   const bool post = target.method == Method::post;
-  if (target.method != Method::get && target.method != Method::head && !post) return PhaseResult::status(405);
+  if (target.method != Method::get && target.method != Method::head && !post)
+    return PhaseResult::status(405);
   if (target.uri.ends_with('/')) return refuse_folder(request);
   const MappedPath path = map_path(request);
   const FoundFile found = open_file(request, path);

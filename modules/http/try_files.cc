@@ -4,7 +4,8 @@
 #include "engine/http/request.h"
 #include "modules/http/modules.h"
 
-// try_files (ngx_http_try_files_module): the first path that exists is served, else the last word's URI.
+// try_files (ngx_http_try_files_module): the first path that exists is served, else the last word's
+// URI.
 namespace weir::http {
 
 namespace {
@@ -19,9 +20,9 @@ struct Candidate {
 struct TryFiles {
   static constexpr bool kSeenByIf = false;
   std::vector<Candidate> candidates;
-  Template fallback;       // URI, "@named"
+  Template fallback;  // URI, "@named"
   std::string named;
-  int status = 0;          // "=404"
+  int status = 0;  // "=404"
 };
 
 void read_try_files(Compiler& compiler, Scope& scope, const Statement& statement) {
@@ -42,7 +43,8 @@ void read_try_files(Compiler& compiler, Scope& scope, const Statement& statement
   if (fallback.text.starts_with("=")) {
     const auto status = parse_number(fallback.text.substr(1));
     if (!status || *status > 999) {
-      compiler.error(statement, "invalid code \"" + std::string(fallback.text.substr(1)) + "\"", {}, &fallback);
+      compiler.error(statement, "invalid code \"" + std::string(fallback.text.substr(1)) + "\"", {},
+                     &fallback);
       return;
     }
     own.status = static_cast<int>(*status);
@@ -64,7 +66,8 @@ PhaseResult fall_back(Request& request, const TryFiles& own) {
 
 PhaseResult try_candidates(Request& request) {
   const TryFiles* own = request.own_settings<TryFiles>();
-  if (!own || (own->candidates.empty() && own->status == 0 && own->named.empty() && own->fallback.empty())) {
+  if (!own || (own->candidates.empty() && own->status == 0 && own->named.empty() &&
+               own->fallback.empty())) {
     return PhaseResult::next();
   }
   const auto& settings = request.settings<CoreSettings>();
@@ -90,8 +93,12 @@ PhaseResult try_candidates(Request& request) {
 }
 
 constexpr Directive kDirectives[] = {
-    {.name = "try_files", .where = kServer | kLocation, .args = {2, kNoLimit}, .merge = Merge::own,
-     .set = read_try_files, .doc = "Serves the first of these that exists, else goes to the last."},
+    {.name = "try_files",
+     .where = kServer | kLocation,
+     .args = {2, kNoLimit},
+     .merge = Merge::own,
+     .set = read_try_files,
+     .doc = "Serves the first of these that exists, else goes to the last."},
 };
 
 void complete(Compiler& compiler, Scope&) {

@@ -24,12 +24,13 @@ void read_access_rule(conf::Compiler& compiler, const conf::Scope& scope, Access
     rule.whom = AccessRule::Whom::network;
     switch (conf::parse_cidr(text, rule.network)) {
       case conf::CidrResult::invalid:
-        compiler.error(statement, "invalid parameter \"" + std::string(text) + "\"",
-                       "an address, a network such as 10.0.0.0/8, all, or unix:", &statement.words[1]);
+        compiler.error(
+            statement, "invalid parameter \"" + std::string(text) + "\"",
+            "an address, a network such as 10.0.0.0/8, all, or unix:", &statement.words[1]);
         return;
       case conf::CidrResult::low_bits:
-        compiler.warn(statement, "low address bits of " + std::string(text) + " are meaningless", {},
-                      &statement.words[1]);
+        compiler.warn(statement, "low address bits of " + std::string(text) + " are meaningless",
+                      {}, &statement.words[1]);
         break;
       case conf::CidrResult::ok:
         break;

@@ -17,8 +17,8 @@ struct AccessRule {
 };
 
 struct AccessSettings {
-  std::vector<AccessRule> rules;        // in reading order: the first that fits decides
-  const conf::Scope* scope = nullptr;   // whose block set them
+  std::vector<AccessRule> rules;       // in reading order: the first that fits decides
+  const conf::Scope* scope = nullptr;  // whose block set them
 };
 
 // Reads `allow` or `deny`, told apart by the statement's name.

@@ -23,13 +23,27 @@ void append_json(std::string& line, std::string_view text) {
   for (const char raw : text) {
     const auto c = static_cast<unsigned char>(raw);
     switch (raw) {
-      case '"': line += "\\\""; break;
-      case '\\': line += "\\\\"; break;
-      case '\n': line += "\\n"; break;
-      case '\r': line += "\\r"; break;
-      case '\t': line += "\\t"; break;
-      case '\b': line += "\\b"; break;
-      case '\f': line += "\\f"; break;
+      case '"':
+        line += "\\\"";
+        break;
+      case '\\':
+        line += "\\\\";
+        break;
+      case '\n':
+        line += "\\n";
+        break;
+      case '\r':
+        line += "\\r";
+        break;
+      case '\t':
+        line += "\\t";
+        break;
+      case '\b':
+        line += "\\b";
+        break;
+      case '\f':
+        line += "\\f";
+        break;
       default:
         if (c >= 0x20) {
           line += raw;
@@ -61,8 +75,12 @@ void append_escaped(std::string& line, conf::Value value, LogEscape escape) {
         append_standard(line, value.text);
       }
       break;
-    case LogEscape::json: append_json(line, value.text); break;
-    case LogEscape::none: line += value.text; break;
+    case LogEscape::json:
+      append_json(line, value.text);
+      break;
+    case LogEscape::none:
+      line += value.text;
+      break;
   }
 }
 
@@ -116,7 +134,8 @@ bool LogFormats::parse(conf::Compiler& compiler, const conf::Statement* at, std:
   return true;
 }
 
-LogFormat& LogFormats::add_built_in(conf::Compiler& compiler, std::string name, std::string_view text) {
+LogFormat& LogFormats::add_built_in(conf::Compiler& compiler, std::string name,
+                                    std::string_view text) {
   auto format = std::make_shared<LogFormat>();
   format->name = std::move(name);
   parse(compiler, nullptr, text, *format);
@@ -127,7 +146,8 @@ LogFormat& LogFormats::add_built_in(conf::Compiler& compiler, std::string name, 
 void LogFormats::read(conf::Compiler& compiler, const conf::Statement& statement) {
   const std::string_view name = statement.argument(0);
   if (find(name)) {
-    compiler.error(statement, "duplicate \"log_format\" name \"" + std::string(name) + "\"", {}, &statement.words[1]);
+    compiler.error(statement, "duplicate \"log_format\" name \"" + std::string(name) + "\"", {},
+                   &statement.words[1]);
     return;
   }
   auto format = std::make_shared<LogFormat>();
@@ -135,9 +155,12 @@ void LogFormats::read(conf::Compiler& compiler, const conf::Statement& statement
   size_t first = 2;
   if (statement.words.size() > 2 && statement.words[2].text.starts_with("escape=")) {
     const std::string_view escape = statement.words[2].text.substr(7);
-    if (escape == "default") format->escape = LogEscape::standard;
-    else if (escape == "json") format->escape = LogEscape::json;
-    else if (escape == "none") format->escape = LogEscape::none;
+    if (escape == "default")
+      format->escape = LogEscape::standard;
+    else if (escape == "json")
+      format->escape = LogEscape::json;
+    else if (escape == "none")
+      format->escape = LogEscape::none;
     else {
       compiler.error(statement, "unknown log format escaping \"" + std::string(escape) + "\"",
                      "escape= is default, json or none", &statement.words[2]);

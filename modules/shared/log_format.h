@@ -15,14 +15,14 @@ namespace weir::shared {
 
 enum class LogEscape : uint8_t { standard, json, none };
 
-// Appends a value as it stands in the log: nginx's \xHH for what is no plain ASCII, JSON's escapes, or
-// the bytes; a value that was not found is "-" in the standard form and nothing in the others.
+// Appends a value as it stands in the log: nginx's \xHH for what is no plain ASCII, JSON's escapes,
+// or the bytes; a value that was not found is "-" in the standard form and nothing in the others.
 void append_escaped(std::string& line, conf::Value value, LogEscape escape);
 
 class LogFormat {
  public:
   struct Piece {
-    std::string literal;                             // when variable == kNoVariable
+    std::string literal;  // when variable == kNoVariable
     conf::VariableId variable = conf::kNoVariable;
   };
   std::string name;
@@ -45,7 +45,8 @@ class LogFormats final {
   std::vector<std::shared_ptr<LogFormat>> all;
 
  private:
-  bool parse(conf::Compiler& compiler, const conf::Statement* at, std::string_view text, LogFormat& format);
+  bool parse(conf::Compiler& compiler, const conf::Statement* at, std::string_view text,
+             LogFormat& format);
 };
 
 }  // namespace weir::shared

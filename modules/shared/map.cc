@@ -14,7 +14,9 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string quoted(std::string_view text) {
+  return "\"" + std::string(text) + "\"";
+}
 
 }  // namespace
 
@@ -36,9 +38,10 @@ void Map::read_special(conf::Compiler& compiler, const conf::Statement& line) {
     volatile_ = true;
   } else {
     compiler.error(line, "invalid number of the map parameters",
-                   line.name() == "..." ? "\"...\" looks like lines left out by whoever wrote the example: "
-                                          "put the real lines here, or delete it"
-                                        : "a line of a map is a source value and a result");
+                   line.name() == "..."
+                       ? "\"...\" looks like lines left out by whoever wrote the example: "
+                         "put the real lines here, or delete it"
+                       : "a line of a map is a source value and a result");
     failed_ = true;
   }
 }
@@ -72,8 +75,8 @@ void Map::read_line(conf::Compiler& compiler, const conf::Statement& line) {
   }
 }
 
-void Map::read_expression(conf::Compiler& compiler, const conf::Statement& line, std::string_view key,
-                          uint32_t result) {
+void Map::read_expression(conf::Compiler& compiler, const conf::Statement& line,
+                          std::string_view key, uint32_t result) {
   const bool ignore_case = key.starts_with("*");
   if (ignore_case) key.remove_prefix(1);
   auto pattern = conf::make_pattern(compiler, line, key, ignore_case);
@@ -92,7 +95,8 @@ void Map::read_key(conf::Compiler& compiler, const conf::Statement& line, std::s
     const auto stars = std::count(name.begin(), name.end(), '*');
     const bool leading = name.starts_with("*.") && name.size() > 2;
     const bool trailing = name.ends_with(".*") && name.size() > 2;
-    if (name.find("..") != std::string::npos || stars > 1 || (stars == 1 && !leading && !trailing)) {
+    if (name.find("..") != std::string::npos || stars > 1 ||
+        (stars == 1 && !leading && !trailing)) {
       compiler.error(line, "invalid hostname or wildcard " + quoted(key));
       failed_ = true;
       return;
@@ -111,7 +115,8 @@ void Map::read_key(conf::Compiler& compiler, const conf::Statement& line, std::s
     is_new = exact_.emplace(name, result).second;
   }
   if (!is_new) {
-    compiler.error(line, "conflicting parameter " + quoted(key), "this source value has a line already");
+    compiler.error(line, "conflicting parameter " + quoted(key),
+                   "this source value has a line already");
     failed_ = true;
   }
 }
@@ -123,7 +128,8 @@ const uint32_t* Map::find_host(std::string_view key) const {
   }
   for (size_t dot = key.rfind('.'); !trailing_.empty() && dot != std::string_view::npos && dot > 0;
        dot = key.rfind('.', dot - 1)) {
-    if (auto found = trailing_.find(key.substr(0, dot + 1)); found != trailing_.end()) return &found->second;
+    if (auto found = trailing_.find(key.substr(0, dot + 1)); found != trailing_.end())
+      return &found->second;
   }
   return nullptr;
 }
@@ -145,7 +151,8 @@ conf::Value Map::evaluate(conf::VariableSource& source) const {
   std::string_view value = source_.evaluate(source);
   if (hostnames_ && value.ends_with('.')) value.remove_suffix(1);
   const uint32_t* result = nullptr;
-  const bool has_upper = std::any_of(value.begin(), value.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  const bool has_upper =
+      std::any_of(value.begin(), value.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
   if (has_upper) {
     char* copy = source.allocate(value.size());
     std::transform(value.begin(), value.end(), copy,
@@ -163,7 +170,8 @@ conf::Value Map::evaluate(conf::VariableSource& source) const {
     }
   }
   if (result) return conf::Value::of(results_[*result].evaluate(source));
-  if (default_ >= 0) return conf::Value::of(results_[static_cast<size_t>(default_)].evaluate(source));
+  if (default_ >= 0)
+    return conf::Value::of(results_[static_cast<size_t>(default_)].evaluate(source));
   return conf::Value::of("");
 }
 

@@ -35,7 +35,8 @@ class Map {
   void read_special(conf::Compiler& compiler, const conf::Statement& line);
   void read_expression(conf::Compiler& compiler, const conf::Statement& line, std::string_view key,
                        uint32_t result);
-  void read_key(conf::Compiler& compiler, const conf::Statement& line, std::string_view key, uint32_t result);
+  void read_key(conf::Compiler& compiler, const conf::Statement& line, std::string_view key,
+                uint32_t result);
   const uint32_t* find(std::string_view key) const;
   const uint32_t* find_host(std::string_view key) const;
 
