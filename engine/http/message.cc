@@ -99,9 +99,10 @@ bool matches(std::string_view name, std::string_view known) {
 }  // namespace
 
 HeaderId find_header_id(std::string_view name) {
-  if (name.size() > kLongest) return HeaderId::other;
+  if (name.size() > kLongest || name.empty()) return HeaderId::other;
+  const char first = lower(name[0]);
   for (size_t i = kFirst[name.size()]; i < kFirst[name.size() + 1]; ++i) {
-    if (matches(name, kKnown[i].name)) return kKnown[i].id;
+    if (kKnown[i].name[0] == first && matches(name, kKnown[i].name)) return kKnown[i].id;
   }
   return HeaderId::other;
 }
@@ -112,12 +113,6 @@ void HeaderList::reserve(Arena& arena, size_t count) {
   for (size_t i = 0; i < size_; ++i) new (grown + i) Header(fields_[i]);
   fields_ = grown;
   capacity_ = static_cast<uint32_t>(count);
-}
-
-void HeaderList::add(Arena& arena, const Header& header) {
-  if (size_ == capacity_) reserve(arena, capacity_ == 0 ? 8 : size_t{capacity_} * 2);
-  new (fields_ + size_++) Header(header);
-  seen_ |= uint64_t{1} << static_cast<unsigned>(header.id);
 }
 
 const Header* HeaderList::find(HeaderId id) const {

@@ -77,7 +77,11 @@ struct Header {
 // Header fields in order, in arena memory (grows by doubling there). Copying copies the references.
 class HeaderList {
  public:
-  void add(Arena& arena, const Header& header);
+  void add(Arena& arena, const Header& header) {
+    if (size_ == capacity_) reserve(arena, capacity_ == 0 ? 8 : size_t{capacity_} * 2);
+    new (fields_ + size_++) Header(header);
+    seen_ |= uint64_t{1} << static_cast<unsigned>(header.id);
+  }
   void add(Arena& arena, std::string_view name, std::string_view value) {
     add(arena, Header{name, value, find_header_id(name)});
   }

@@ -137,7 +137,8 @@ class Request final : public conf::VariableSource {
   // nothing more until event() rings and output_ready() is true again.
   void send(Chain&& data, bool last, bool flush = false);
   bool output_ready() const;
-  // Suspends until output_ready(). False: the client is gone.
+  // Suspends until output_ready(). False: nothing can be sent any more. (A client that has only
+  // closed its direction: client_gone() says so.)
   Task<bool> wait_output();
   // Complete small response: head and body in one go. For `return`, error pages, stubs.
   PhaseResult respond(int status, std::string_view content_type, std::string_view body);

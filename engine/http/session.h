@@ -3,11 +3,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <string>
 
 #include "confparse/ref.h"
+#include "engine/event/deferred.h"
+#include "engine/event/timer.h"
 #include "engine/http/codec.h"
-#include "engine/net/address.h"
+#include "engine/http/connection_facts.h"
+#include "engine/log/severity.h"
+#include "engine/net/stream.h"
 
 namespace weir {
 class Generation;
@@ -16,7 +22,11 @@ struct Worker;
 
 namespace weir::http {
 
+class Exchange;
 class Session;
+struct CoreSettings;
+struct Listener;
+struct TunnelHandover;
 
 // Makes the codec of an accepted connection (h1::make_server_codec; tests bring their own). The
 // limits stay at one place in the session, which refreshes them when the configuration changes.
@@ -45,14 +55,147 @@ class Sessions {
   void close_all();
 
   size_t count() const { return count_; }
+  Worker& worker() { return worker_; }
   std::function<void()> on_empty;
 
  private:
   friend class Session;
+  void add(Session& session);
+  void remove(Session& session);
+
   Worker& worker_;
   CodecFactory factory_;
   Session* first_ = nullptr;
   size_t count_ = 0;
+};
+
+// One client connection. Reads when it is told to, feeds its codec, hands what the codec tells to
+// exchanges by stream id, and writes what the codec has for the peer; knows nothing else of
+// requests. Idle it holds no buffer, no arena, no coroutine. Destroyed from the loop's top level
+// only: whatever ends it marks it, and settle() does the rest.
+class Session final : public SocketHandler, public CodecReceiver {
+ public:
+  Session(Sessions& sessions, const net::Address& peer, size_t resource);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // --- for exchanges
+  Codec& codec() { return *codec_; }
+  Worker& worker() { return sessions_.worker(); }
+  const ConnectionFacts& facts() const { return *facts_; }
+  net::Stream& stream() { return *stream_; }
+  // Bytes written to the peer so far, and the position that the output queued now will reach.
+  uint64_t written() const { return written_; }
+  uint64_t queued() const { return written_ + codec_->output().bytes(); }
+  size_t unwritten() const { return codec_->output().bytes(); }
+  // The output should leave: at the end of the current callback, in one write.
+  void flush();
+  // Something changed that settle() should look at, after the current callback.
+  void wake();
+  // Writes now what goes.
+  void write_some();
+  bool broken() const { return broken_; }
+  // The peer has closed its direction, or the connection is broken.
+  bool peer_closed() const {
+    return broken_ || input_ended_ || (stream_ && stream_->socket().peer_closed());
+  }
+  // Takes the connection away for a tunnel; the session ends when its exchange is over.
+  void hand_over(TunnelHandover& to);
+  bool is_handed_over() const { return handed_over_; }
+
+ private:
+  friend class Sessions;
+  enum class State : uint8_t {
+    proxy_header,  // reading the PROXY protocol header
+    idle,          // before the first byte, or between requests
+    open,          // a message is being read or answered
+    lingering,     // our side is shut; reading and dropping
+    closed,
+  };
+
+  // SocketHandler
+  void on_readable() override;
+  void on_writable() override;
+  // CodecReceiver
+  Arena& on_begin(StreamId stream) override;
+  void on_interim(StreamId stream, MessageHead& head) override;
+  void on_head(StreamId stream, MessageHead& head) override;
+  void on_data(StreamId stream, Slice data) override;
+  void on_trailers(StreamId stream, HeaderList& trailers) override;
+  void on_end(StreamId stream) override;
+  void on_upgraded(StreamId stream) override;
+  void on_reset(StreamId stream, const Reset& reset) override;
+  void on_goaway(StreamId last_processed) override;
+  void on_writable(StreamId stream) override;
+
+  static constexpr size_t kNoResource = ~size_t{0};
+
+  static void settle_later(void* self);
+  static void timer_fired(void* self);
+  bool start(int descriptor);
+  bool settle();
+  bool end_exchange(Exchange& exchange);
+  Exchange* find_over();
+  bool is_drained() const;
+  bool wants_input() const;
+  bool read_once();
+  void take_input(Slice bytes);
+  bool feed_unread();
+  bool read_proxy_header(Slice& bytes);
+  bool prepare_for_request();
+  bool look_up_listener();
+  void tell_end();
+  void check_peer();
+  void drop_input();
+  void go_idle(uint64_t timeout, uint64_t minimum, bool no_delay);
+  void begin_lingering(uint64_t time, uint64_t timeout);
+  void break_connection(int error);
+  void close(bool with_reset);
+  void set_cork(bool on);
+  void on_timer();
+  void drain();
+  void move_to(size_t resource);
+  void destroy();
+  bool has_exchanges() const;
+  Exchange* find(StreamId stream) const;
+  void add_exchange(StreamId stream, Exchange* exchange);
+  void remove_exchange(StreamId stream);
+  template <class Visit>
+  void for_each_exchange(Visit visit);
+  void log(Severity severity, std::string text, int error_number = 0);
+
+  Sessions& sessions_;
+  Session* next_ = nullptr;
+  Session** link_ = nullptr;
+  std::unique_ptr<net::Stream> stream_;
+  std::unique_ptr<ConnectionFacts> facts_;
+  std::unique_ptr<Codec> codec_;
+  Timer timer_;       // head, idle, lingering
+  Deferred settle_;
+  Slice unread_;      // what the codec has not taken yet
+  std::unique_ptr<std::string> proxy_text_;  // of a PROXY protocol header that is not complete
+  HeadLimits limits_;
+  const Listener* listener_ = nullptr;  // of generation number generation_
+  uint64_t generation_ = 0;
+  size_t resource_;
+  // One exchange stands here; more (HTTP/2) in the map.
+  Exchange* exchange_ = nullptr;
+  StreamId exchange_stream_ = 0;
+  std::unique_ptr<std::map<StreamId, Exchange*>> more_exchanges_;
+  uint64_t written_ = 0;
+  uint64_t deadline_ = 0;        // lingering: its end; idle: not closed by a drain before
+  uint32_t lingering_timeout_ = 0;
+  State state_ = State::idle;
+  bool flush_wanted_ : 1 = false;
+  bool write_blocked_ : 1 = false;
+  bool input_ended_ : 1 = false;  // end of stream was read
+  bool end_told_ : 1 = false;     // and the codec knows
+  bool broken_ : 1 = false;
+  bool no_delay_set_ : 1 = false;
+  bool corked_ : 1 = false;
+  bool handed_over_ : 1 = false;
+  bool settling_ : 1 = false;
 };
 
 }  // namespace weir::http

@@ -35,11 +35,12 @@ SplitUri split_args(std::string_view text);
 bool parse_unsafe_uri(Arena& arena, std::string_view text, SplitUri& out);
 
 enum class Escape : uint8_t {
-  uri,            // paths sent on: " ", "#", "%", "?", controls, 8-bit
-  args,           // query text: also "&" stays, " " and controls go
-  uri_component,  // all but unreserved
-  html_redirect,  // Location from rewrites: " " and controls only ($uri in `return`)
-  memcached,
+  uri,            // a path sent on: blank " # % < > ? \ ^ ` { | }, controls, 8-bit bytes
+  args,           // query text: those and & + ;
+  uri_component,  // all but letters, digits and - . _ ~
+  html,           // blank " # % ', controls, 8-bit bytes
+  refresh,        // blank " ', controls, 8-bit bytes
+  memcached,      // blank, % and controls
 };
 std::string_view escape(Arena& arena, std::string_view text, Escape kind);
 // nginx's ngx_unescape_uri: %xx only; `until_question_mark` stops decoding there.

@@ -310,10 +310,10 @@ HeadParser::Result HeadParser::parse_status_line(const char* data, size_t size) 
 HeadParser::Result HeadParser::parse_name(const char* data, uint32_t& at, uint32_t end,
                                           bool& invalid) {
   uint32_t from = at;
-  for (; at < end; ++at) {
+  for (;; ++at) {
+    while (at < end && kNameClass[static_cast<unsigned char>(data[at])] == kGood) ++at;
+    if (at == end) return Result::incomplete;
     switch (kNameClass[static_cast<unsigned char>(data[at])]) {
-      case kGood:
-        break;
       case kUnderscore:
         if (kind_ == Kind::request && !limits_->allow_underscores) invalid = true;
         break;
@@ -328,7 +328,6 @@ HeadParser::Result HeadParser::parse_name(const char* data, uint32_t& at, uint32
         return Result::complete;
     }
   }
-  return Result::incomplete;
 }
 
 // RFC 9112 section 5, strict where requests are smuggled: no folded lines, no blank before the

@@ -37,7 +37,10 @@ class ServerCodec final : public ExchangeCodec {
   void accept_head(MessageHead& head);
   void refuse_head(std::string_view text);
   void message_sent();
-  bool current(StreamId stream) const { return stream == stream_ && sending_ != Sending::dead; }
+  // An exchange is open from the end of its request's head to next_exchange().
+  bool current(StreamId stream) const {
+    return arena_ != nullptr && stream == stream_ && sending_ != Sending::dead;
+  }
 
   const HeadLimits& limits_;
   Arena* arena_ = nullptr;  // of the exchange, while it is open

@@ -1,0 +1,283 @@
+#include "engine/http/client_body.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "engine/event/loop.h"
+#include "engine/http/core_settings.h"
+#include "engine/http/exchange.h"
+#include "engine/worker.h"
+
+namespace weir::http {
+namespace {
+
+constexpr uint64_t kNameJump = 123456;  // away from names that another worker uses
+
+std::string temp_name(const TempPath& folder, uint64_t number, bool make_folders) {
+  char digits[24];
+  snprintf(digits, sizeof digits, "%010llu", static_cast<unsigned long long>(number));
+  std::string_view name = digits;
+  std::string path = folder.path;
+  size_t end = name.size();
+  for (int level : folder.levels) {
+    auto size = static_cast<size_t>(level);
+    if (size == 0 || size > end) break;
+    end -= size;
+    path.append("/").append(name.substr(end, size));
+    if (make_folders) ::mkdir(path.c_str(), 0700);
+  }
+  return path.append("/").append(name);
+}
+
+}  // namespace
+
+ClientBody::ClientBody(Exchange& exchange)
+    : exchange_(exchange), timer_(&ClientBody::timed_out, this) {}
+
+ClientBody::~ClientBody() {
+  if (!file_name_.empty() && !keep_file_) ::unlink(file_name_.c_str());
+}
+
+// --- readers
+
+void ClientBody::begin(Request& request, Mode mode) {
+  mode_ = mode;
+  reader_ = &request;
+  if (complete()) {
+    ended_ = true;
+  } else {
+    send_continue();
+    if (mode != Mode::discarding) {
+      timer_.arm(exchange_.worker().loop,
+                 static_cast<uint64_t>(
+                     request.settings<CoreSettings>().client_body_timeout.value));
+    }
+  }
+  exchange_.want_body();
+}
+
+Task<int> ClientBody::read_all(Request& request) {
+  if (mode_ == Mode::waiting) {
+    begin(request, Mode::storing);
+    take_arrived();
+  }
+  if (mode_ == Mode::discarding) co_return 0;
+  while (!ended_ && error_ == 0) {
+    if (co_await request.event().wait() == Wait::cancelled) co_return 499;
+  }
+  if (error_ == 0) finish_storing();
+  co_return error_;
+}
+
+void ClientBody::begin_streaming(Request& request) {
+  if (mode_ == Mode::waiting) begin(request, Mode::streaming);
+}
+
+void ClientBody::consumed(size_t bytes) { exchange_.credit(bytes); }
+
+void ClientBody::discard() {
+  if (mode_ == Mode::discarding) return;
+  if (mode_ == Mode::storing && (ended_ || error_ != 0)) return;
+  size_t owed = arrived_.bytes();
+  arrived_.clear();
+  begin(exchange_.main(), Mode::discarding);
+  timer_.cancel();
+  if (owed > 0) exchange_.credit(owed);
+}
+
+void ClientBody::send_continue() {
+  if (continue_settled_) return;
+  continue_settled_ = true;
+  const MessageHead& head = exchange_.main().received();
+  if (!head.expect_continue || head.version < Version::http_1_1) return;
+  HeaderList none;
+  exchange_.main().send_interim(100, none);
+}
+
+// --- from the codec
+
+void ClientBody::on_data(Slice data) {
+  if (error_ != 0) {
+    exchange_.credit(data.size());
+    return;
+  }
+  received_ += data.size();
+  if (timer_.armed()) {
+    timer_.arm(exchange_.worker().loop,
+               static_cast<uint64_t>(reader_->settings<CoreSettings>().client_body_timeout.value));
+  }
+  switch (mode_) {
+    case Mode::waiting:
+      arrived_.push(std::move(data));
+      break;
+    case Mode::storing: {
+      size_t size = data.size();
+      if (store(std::move(data))) exchange_.credit(size);
+      break;
+    }
+    case Mode::streaming:
+      arrived_.push(std::move(data));
+      stored_enough();
+      exchange_.ring_all();
+      break;
+    case Mode::discarding:
+      exchange_.credit(data.size());
+      break;
+  }
+}
+
+void ClientBody::on_end() {
+  ended_ = true;
+  timer_.cancel();
+  if (mode_ != Mode::waiting) exchange_.ring_all();
+}
+
+void ClientBody::fail(int status) {
+  if (ended_ || error_ != 0) return;
+  error_ = status;
+  timer_.cancel();
+  exchange_.ring_all();
+}
+
+void ClientBody::timed_out(void* self) {
+  auto* body = static_cast<ClientBody*>(self);
+  if (body->mode_ == Mode::streaming && !body->arrived_.empty()) {
+    // It is the reader that is slow.
+    body->timer_.arm(body->exchange_.worker().loop, 1000);
+    return;
+  }
+  body->exchange_.main().log(Severity::info, "client timed out", ETIMEDOUT);
+  body->exchange_.disable_keep_alive();
+  body->fail(408);
+}
+
+// --- storing
+
+void ClientBody::take_arrived() {
+  Chain waiting = std::move(arrived_);
+  arrived_ = Chain();
+  while (!waiting.empty() && error_ == 0) {
+    Slice data = waiting.take_front();
+    size_t size = data.size();
+    if (store(std::move(data))) exchange_.credit(size);
+  }
+}
+
+// A chunked body that grows beyond client_max_body_size.
+void ClientBody::stored_enough() {
+  int64_t limit = reader_->settings<CoreSettings>().client_max_body_size.value;
+  if (limit == 0 || received_ <= static_cast<uint64_t>(limit)) return;
+  if (length_.kind == BodyLength::Kind::exact) return;  // checked when the location was found
+  reader_->log(Severity::error, "client intended to send too large chunked body: " +
+                                    std::to_string(received_) + " bytes");
+  fail(413);
+}
+
+bool ClientBody::store(Slice data) {
+  stored_enough();
+  if (error_ != 0) return false;
+  const auto& settings = reader_->settings<CoreSettings>();
+  size_t limit = settings.client_body_buffer_size.value;
+  if (length_.kind == BodyLength::Kind::exact && length_.bytes < limit + limit / 4) {
+    limit = static_cast<size_t>(length_.bytes);
+  }
+  bool to_file = settings.client_body_in_file_only != BodyInFile::off;
+  if (!to_file && !file_ && !buffer_ && stored_.empty() && data.size() <= limit) {
+    // Most bodies come whole, with the head: no copy.
+    stored_.push(std::move(data));
+    return true;
+  }
+  if (!to_file && !file_ && !buffer_) buffer_ = Block::take(limit > 0 ? limit : 1);
+  if (!stored_.empty() && !file_) {
+    Slice first = stored_.take_front();
+    if (!buffer(first.view())) return false;
+  }
+  return buffer(data.view());
+}
+
+// Into the memory buffer; when that is full, everything goes to a file.
+bool ClientBody::buffer(std::string_view data) {
+  if (buffer_ && !file_ && buffered_ + data.size() <= buffer_->capacity()) {
+    std::memcpy(buffer_->data() + buffered_, data.data(), data.size());
+    buffered_ += data.size();
+    return true;
+  }
+  if (!file_) {
+    if (!open_file()) return false;
+    if (buffered_ > 0 && !write_file({buffer_->data(), buffered_})) return false;
+    buffered_ = 0;
+    buffer_ = nullptr;
+  }
+  return write_file(data);
+}
+
+bool ClientBody::open_file() {
+  const auto& settings = reader_->settings<CoreSettings>();
+  Worker& worker = exchange_.worker();
+  int descriptor = -1;
+  std::string name;
+  for (int attempt = 0; attempt < 1000 && descriptor < 0; ++attempt) {
+    uint64_t number = worker.next_temp_file++ % 10000000000ull;
+    name = temp_name(settings.client_body_temp_path, number, false);
+    constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+    descriptor = ::open(name.c_str(), kFlags, 0600);
+    if (descriptor < 0 && errno == ENOENT) {
+      temp_name(settings.client_body_temp_path, number, true);
+      descriptor = ::open(name.c_str(), kFlags, 0600);
+    }
+    if (descriptor < 0 && errno != EEXIST) break;
+    if (descriptor < 0) worker.next_temp_file += kNameJump;
+  }
+  if (descriptor < 0) {
+    reader_->log(Severity::crit, "open() \"" + name + "\" failed", errno);
+    fail(500);
+    return false;
+  }
+  file_ = make_ref<File>(descriptor);
+  file_name_ = std::move(name);
+  keep_file_ = settings.client_body_in_file_only == BodyInFile::on;
+  if (settings.client_body_in_file_only == BodyInFile::off) {
+    reader_->log(Severity::warn,
+                 "a client request body is buffered to a temporary file " + file_name_);
+  }
+  return true;
+}
+
+bool ClientBody::write_file(std::string_view data) {
+  while (!data.empty()) {
+    ssize_t count = ::pwrite(file_->descriptor(), data.data(), data.size(),
+                             static_cast<off_t>(file_bytes_));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) {
+      reader_->log(Severity::crit, "pwrite() \"" + file_name_ + "\" failed",
+                   count < 0 ? errno : ENOSPC);
+      fail(500);
+      return false;
+    }
+    file_bytes_ += static_cast<uint64_t>(count);
+    data.remove_prefix(static_cast<size_t>(count));
+  }
+  return true;
+}
+
+void ClientBody::finish_storing() {
+  if (stored_done_) return;
+  stored_done_ = true;
+  if (reader_->settings<CoreSettings>().client_body_in_file_only != BodyInFile::off && !file_ &&
+      present()) {
+    if (!open_file()) return;
+  }
+  if (file_) {
+    stored_.push(Slice::file_range(file_, 0, static_cast<size_t>(file_bytes_)));
+  } else if (buffer_) {
+    const char* data = buffer_->data();
+    stored_.push(Slice(std::move(buffer_), data, buffered_));
+    buffer_ = nullptr;
+  }
+}
+
+}  // namespace weir::http

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/event/timer.h"
+#include "engine/http/request_body.h"
+
+namespace weir::http {
+
+class Exchange;
+
+// The body of an exchange's request. Before anybody asks, what arrived waits here without credit, so
+// that the session stops reading. Lives in the exchange.
+class ClientBody final : public RequestBody {
+ public:
+  explicit ClientBody(Exchange& exchange);
+  ~ClientBody() override;
+
+  // --- for readers
+  Task<int> read_all(Request& request) override;
+  const Chain& stored() const override { return stored_; }
+  uint64_t stored_bytes() const override { return stored_.bytes(); }
+  std::string_view temp_file_name() const override { return file_name_; }
+  void begin_streaming(Request& request) override;
+  Chain& arrived() override { return arrived_; }
+  void consumed(size_t bytes) override;
+  bool ended() const override { return ended_; }
+  int error() const override { return error_; }
+  const HeaderList& trailers() const override { return trailers_; }
+  void discard() override;
+
+  // --- for the exchange
+  void declare(const BodyLength& length) { length_ = length; }
+  void on_data(Slice data);
+  void on_trailers(const HeaderList& trailers) { trailers_ = trailers; }
+  void on_end();
+  // Malformed chunks (400), a client that left (400), too slow (408).
+  void fail(int status);
+  bool complete() const { return ended_ || !present(); }
+  bool was_asked_for() const { return mode_ != Mode::waiting; }
+  bool is_discarding() const { return mode_ == Mode::discarding; }
+  // Expect: 100-continue: answered when reading begins; never after this.
+  void no_continue() { continue_settled_ = true; }
+  void stop_timer() { timer_.cancel(); }
+
+ private:
+  enum class Mode : uint8_t { waiting, storing, streaming, discarding };
+  static void timed_out(void* self);
+  void begin(Request& request, Mode mode);
+  void send_continue();
+  void take_arrived();
+  bool store(Slice data);
+  void finish_storing();
+  bool buffer(std::string_view data);
+  bool write_file(std::string_view data);
+  bool open_file();
+  void stored_enough();
+
+  Exchange& exchange_;
+  Timer timer_;
+  Request* reader_ = nullptr;  // whose settings count
+  Chain arrived_;              // streaming; and what came before anybody asked
+  Chain stored_;
+  Ref<Block> buffer_;
+  size_t buffered_ = 0;
+  Ref<File> file_;
+  uint64_t file_bytes_ = 0;
+  std::string file_name_;
+  HeaderList trailers_;
+  int error_ = 0;
+  Mode mode_ = Mode::waiting;
+  bool ended_ = false;
+  bool stored_done_ = false;
+  bool continue_settled_ = false;
+  bool keep_file_ = false;
+};
+
+}  // namespace weir::http

@@ -1,0 +1,228 @@
+// The way of a response from its exchange to the codec: rate limits, files, back-pressure.
+
+#include <algorithm>
+#include <cerrno>
+
+#include "engine/event/loop.h"
+#include "engine/http/core_settings.h"
+#include "engine/http/exchange.h"
+#include "engine/http/session.h"
+#include "engine/worker.h"
+
+namespace weir::http {
+
+uint64_t Exchange::bytes_sent() const {
+  if (session_ == nullptr) return final_sent_;
+  uint64_t written = session_->written();
+  return written > written_before_ ? written - written_before_ : 0;
+}
+
+uint64_t Exchange::body_bytes_sent() const {
+  uint64_t sent = bytes_sent();
+  return sent > head_bytes_sent_ ? sent - head_bytes_sent_ : 0;
+}
+
+void Exchange::send_head(const MessageHead& head, bool end) {
+  if (gone_ || aborted_ || session_ == nullptr) return;
+  Codec& codec = session_->codec();
+  size_t before = codec.output().bytes();
+  codec.send_head(stream_, head, end);
+  head_bytes_sent_ = codec.output().bytes() - before;
+  head_sent_ = true;
+  if (head.upgrade && head.status == 101) {
+    response_ended_ = true;
+    end_position_ = session_->queued();
+    main_->last_sent_ = true;
+    session_->flush();
+  } else if (end) {
+    response_ended_ = true;
+    end_position_ = session_->queued();
+    session_->flush();
+  }
+}
+
+void Exchange::send_interim(const MessageHead& head) {
+  if (gone_ || aborted_ || head_sent_ || session_ == nullptr) return;
+  session_->codec().send_interim(stream_, head);
+  session_->flush();
+}
+
+void Exchange::write(Chain&& data, bool last, bool flush) {
+  if (gone_ || aborted_ || response_ended_ || session_ == nullptr) {
+    data.clear();
+    return;
+  }
+  pending_.append(std::move(data));
+  pending_last_ = pending_last_ || last;
+  push_output();
+  size_t waiting = session_->unwritten();
+  if (flush || last || waiting >= settings().postpone_output.value) session_->flush();
+  if (waiting >= kOutputLimit) session_->write_some();
+}
+
+bool Exchange::output_ready() const {
+  if (gone_ || aborted_ || session_ == nullptr) return true;
+  bool ready = !delay_timer_.armed() && pending_.bytes() + session_->unwritten() < kOutputLimit;
+  if (!ready) was_full_ = true;
+  return ready;
+}
+
+void Exchange::push_output() {
+  while (!response_ended_ && push_piece()) {
+  }
+}
+
+// Gives the codec what may go now; false: nothing (more) may.
+bool Exchange::push_piece() {
+  if (delay_timer_.armed()) return false;
+  if (pending_.empty()) {
+    if (pending_last_) end_output();
+    return false;
+  }
+  Codec& codec = session_->codec();
+  uint64_t allowed = rate_allows();
+  if (allowed == 0) return false;
+  bool send_files = settings().sendfile && session_->stream().can_send_file();
+  bool whole = allowed >= pending_.bytes();
+  for (size_t i = 0; whole && !send_files && i < pending_.count(); ++i) {
+    whole = !pending_[i].is_file();
+  }
+  if (whole) {
+    size_t size = pending_.bytes();
+    bool end = pending_last_ && main_->response_.trailers.empty();
+    codec.send_data(stream_, pending_, end);
+    count_given(size - pending_.bytes());
+    if (!pending_.empty()) return false;  // the peer's window
+    pending_.release();
+    if (end) {
+      response_ended_ = true;
+      end_position_ = session_->queued();
+      session_->flush();
+      return false;
+    }
+    return true;
+  }
+  if (session_->unwritten() >= kOutputLimit) return false;
+  Chain piece;
+  if (!take_piece(piece, allowed, send_files)) return false;
+  size_t size = piece.bytes();
+  codec.send_data(stream_, piece, false);
+  count_given(size - piece.bytes());
+  if (piece.empty()) return true;
+  piece.append(std::move(pending_));
+  pending_ = std::move(piece);
+  return false;
+}
+
+// The next slice, or a buffer full of a file that is not sent by the kernel.
+bool Exchange::take_piece(Chain& piece, uint64_t allowed, bool send_files) {
+  Slice& front = pending_.front();
+  auto size = static_cast<size_t>(std::min<uint64_t>(allowed, front.size()));
+  if (!front.is_file() || send_files) {
+    piece.push(front.sub(0, size));
+    pending_.consume(size);
+    return true;
+  }
+  net::FileRead read = net::read_file_slice(front.sub(0, size), Block::take());
+  if (read.error != 0) {
+    main_->log(Severity::alert, "pread() failed", read.error);
+    terminate(0);
+    return false;
+  }
+  pending_.consume(read.slice.size());
+  piece.push(std::move(read.slice));
+  return true;
+}
+
+// limit_rate: as many bytes as should have gone by now, with a second's worth in advance.
+uint64_t Exchange::rate_allows() {
+  uint64_t rate = main_->limit_rate();
+  if (rate == 0) return UINT64_MAX;
+  if (!limit_after_known_) {
+    limit_after_known_ = true;
+    const conf::Template& after = settings().limit_rate_after;
+    if (!after.empty()) {
+      limit_after_ = static_cast<uint64_t>(conf::parse_offset(after.evaluate(*main_)).value_or(0));
+    }
+  }
+  int64_t seconds = worker_.loop.wall_milliseconds() / 1000 - started_wall_ / 1000 + 1;
+  int64_t allowed = static_cast<int64_t>(rate) * std::max<int64_t>(seconds, 1) -
+                    (static_cast<int64_t>(given_) - static_cast<int64_t>(limit_after_));
+  if (allowed > 0) return static_cast<uint64_t>(allowed);
+  delay_timer_.arm(worker_.loop, static_cast<uint64_t>(-allowed) * 1000 / rate + 1);
+  return 0;
+}
+
+void Exchange::count_given(size_t bytes) {
+  uint64_t before = given_ > limit_after_ ? given_ - limit_after_ : 0;
+  given_ += bytes;
+  uint64_t rate = main_->limit_rate();
+  if (rate == 0) return;
+  uint64_t after = given_ > limit_after_ ? given_ - limit_after_ : 0;
+  uint64_t delay = (after - before) * 1000 / rate;
+  if (delay > 0) delay_timer_.arm(worker_.loop, delay);
+}
+
+void Exchange::end_output() {
+  Codec& codec = session_->codec();
+  if (main_->response_.trailers.empty()) {
+    Chain nothing;
+    codec.send_data(stream_, nothing, true);
+  } else {
+    codec.send_trailers(stream_, main_->response_.trailers);
+  }
+  response_ended_ = true;
+  end_position_ = session_->queued();
+  session_->flush();
+}
+
+// --- what the session tells
+
+void Exchange::on_written() {
+  if (session_ == nullptr || gone_) return;
+  if (!pending_.empty()) {
+    push_output();
+    if (session_->unwritten() > 0) session_->flush();
+  }
+  if (session_->unwritten() == 0) send_timer_.cancel();
+  if (was_full_ && output_ready()) {
+    was_full_ = false;
+    ring_all();
+  }
+}
+
+void Exchange::on_window() {
+  push_output();
+  if (was_full_ && output_ready()) {
+    was_full_ = false;
+    ring_all();
+  }
+}
+
+void Exchange::write_stalled() {
+  send_timer_.arm(worker_.loop, static_cast<uint64_t>(settings().send_timeout.value));
+}
+
+void Exchange::send_timed_out(void* self) {
+  auto* exchange = static_cast<Exchange*>(self);
+  exchange->main_->activity_ = "sending to client";
+  exchange->main_->log(Severity::info, "client timed out", ETIMEDOUT);
+  exchange->reset_ = exchange->settings().reset_timedout_connection;
+  exchange->peer_gone(408);
+}
+
+void Exchange::delay_over(void* self) {
+  auto* exchange = static_cast<Exchange*>(self);
+  if (exchange->discarding_ || exchange->session_ == nullptr) {
+    exchange->wake();
+    return;
+  }
+  exchange->push_output();
+  if (exchange->was_full_ && exchange->output_ready()) {
+    exchange->was_full_ = false;
+    exchange->ring_all();
+  }
+  if (exchange->session_ != nullptr) exchange->session_->flush();
+}
+
+}  // namespace weir::http

@@ -1,0 +1,551 @@
+#include "engine/http/session.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+
+#include "engine/event/loop.h"
+#include "engine/http/core_settings.h"
+#include "engine/http/exchange.h"
+#include "engine/http/graph.h"
+#include "engine/http/tunnel_handover.h"
+#include "engine/net/proxy_protocol.h"
+#include "engine/worker.h"
+
+namespace weir::http {
+namespace {
+
+constexpr size_t kOutputLimit = 64 * 1024;  // a peer that does not read is not read from
+constexpr int kReadsPerEvent = 4;           // then others have their turn
+
+uint64_t milliseconds(const conf::Milliseconds& value) { return static_cast<uint64_t>(value.value); }
+
+}  // namespace
+
+Session::Session(Sessions& sessions, const net::Address& peer, size_t resource)
+    : sessions_(sessions),
+      stream_(std::make_unique<net::Stream>()),
+      facts_(std::make_unique<ConnectionFacts>()),
+      timer_(&Session::timer_fired, this),
+      settle_(&Session::settle_later, this),
+      resource_(resource) {
+  Worker& worker = sessions.worker();
+  facts_->serial = worker.next_connection_serial++;
+  facts_->accepted_at = worker.loop.now();
+  facts_->accepted_wall = worker.loop.wall_milliseconds();
+  facts_->peer = peer;
+  sessions_.add(*this);
+}
+
+Session::~Session() {
+  for_each_exchange([](Exchange& exchange) { delete &exchange; });
+  sessions_.remove(*this);
+}
+
+// False: nothing came of it; the caller destroys the session.
+bool Session::start(int descriptor) {
+  facts_->descriptor = descriptor;
+  if (!stream_->open(worker().loop, descriptor, this)) {
+    log(Severity::alert, "epoll_ctl() failed", errno);
+    return false;
+  }
+  if (!look_up_listener()) return false;
+  codec_ = sessions_.factory_(*this, limits_);
+  state_ = listener_->proxy_protocol ? State::proxy_header : State::idle;
+  const auto& server = listener_->default_server->scope->get<ServerSettings>();
+  timer_.arm(worker().loop, milliseconds(server.client_header_timeout));
+  return true;
+}
+
+// --- exchanges by stream
+
+Exchange* Session::find(StreamId stream) const {
+  if (exchange_ != nullptr && exchange_stream_ == stream) return exchange_;
+  if (!more_exchanges_) return nullptr;
+  auto found = more_exchanges_->find(stream);
+  return found == more_exchanges_->end() ? nullptr : found->second;
+}
+
+void Session::add_exchange(StreamId stream, Exchange* exchange) {
+  if (exchange_ == nullptr) {
+    exchange_ = exchange;
+    exchange_stream_ = stream;
+    return;
+  }
+  if (!more_exchanges_) more_exchanges_ = std::make_unique<std::map<StreamId, Exchange*>>();
+  more_exchanges_->emplace(stream, exchange);
+}
+
+void Session::remove_exchange(StreamId stream) {
+  if (exchange_ != nullptr && exchange_stream_ == stream) {
+    exchange_ = nullptr;
+  } else if (more_exchanges_) {
+    more_exchanges_->erase(stream);
+    if (more_exchanges_->empty()) more_exchanges_.reset();
+  }
+}
+
+bool Session::has_exchanges() const { return exchange_ != nullptr || more_exchanges_ != nullptr; }
+
+template <class Visit>
+void Session::for_each_exchange(Visit visit) {
+  if (exchange_ != nullptr) visit(*exchange_);
+  if (more_exchanges_) {
+    for (auto& [stream, exchange] : *more_exchanges_) visit(*exchange);
+  }
+}
+
+// --- what the codec tells
+
+Arena& Session::on_begin(StreamId stream) {
+  ++facts_->requests;
+  // Between requests the timer was for idling; on a new connection it has run for the head already.
+  if (state_ != State::open && (facts_->requests > 1 || !timer_.armed())) {
+    const auto& server = listener_->default_server->scope->get<ServerSettings>();
+    timer_.arm(worker().loop, milliseconds(server.client_header_timeout));
+  }
+  state_ = State::open;
+  auto* exchange = new Exchange(*this, stream, worker().generation, *listener_);
+  add_exchange(stream, exchange);
+  return exchange->arena();
+}
+
+void Session::on_interim(StreamId, MessageHead&) {}  // client role only
+
+void Session::on_head(StreamId stream, MessageHead& head) {
+  timer_.cancel();
+  if (Exchange* exchange = find(stream)) exchange->on_head(head);
+}
+
+void Session::on_data(StreamId stream, Slice data) {
+  if (Exchange* exchange = find(stream)) {
+    exchange->on_data(std::move(data));
+  } else {
+    codec_->consumed(stream, data.size());
+  }
+}
+
+void Session::on_trailers(StreamId stream, HeaderList& trailers) {
+  if (Exchange* exchange = find(stream)) exchange->on_trailers(trailers);
+}
+
+void Session::on_end(StreamId stream) {
+  if (Exchange* exchange = find(stream)) exchange->on_end();
+}
+
+void Session::on_upgraded(StreamId) {}  // begin_tunnel() takes the connection before anything comes
+
+void Session::on_reset(StreamId stream, const Reset& reset) {
+  if (find(stream) == nullptr && reset.cause == Reset::Cause::malformed) on_begin(stream);
+  if (Exchange* exchange = find(stream)) exchange->on_reset(reset);
+}
+
+void Session::on_goaway(StreamId) {}  // a client that makes no more requests
+
+void Session::on_writable(StreamId stream) {
+  if (Exchange* exchange = find(stream)) exchange->on_window();
+  flush_wanted_ = true;
+}
+
+// --- reading
+
+void Session::on_readable() {
+  if (state_ == State::lingering) {
+    drop_input();
+    return;
+  }
+  for (int reads = 0; wants_input() && stream_->maybe_readable(); ++reads) {
+    if (reads == kReadsPerEvent) {
+      stream_->read_later();
+      break;
+    }
+    if (!read_once()) break;
+    if (!settle()) return;
+  }
+  check_peer();
+  settle();
+}
+
+bool Session::wants_input() const {
+  return unread_.empty() && !input_ended_ && !broken_ && !handed_over_ &&
+         (state_ == State::proxy_header || state_ == State::idle || state_ == State::open) &&
+         codec_->output().bytes() < kOutputLimit;
+}
+
+// False: there was nothing.
+bool Session::read_once() {
+  Ref<Block> block = Block::take();
+  char* data = block->data();
+  size_t capacity = block->capacity();
+  Transfer transfer = stream_->read(data, capacity);
+  switch (transfer.state) {
+    case Transfer::State::done:
+      take_input(Slice(std::move(block), data, transfer.bytes));
+      return true;
+    case Transfer::State::would_block:
+      return false;
+    case Transfer::State::end:
+      input_ended_ = true;
+      return false;
+    case Transfer::State::failed:
+      break_connection(transfer.error);
+      return false;
+  }
+  return false;
+}
+
+void Session::take_input(Slice bytes) {
+  if (state_ == State::proxy_header && !read_proxy_header(bytes)) return;
+  unread_ = std::move(bytes);
+  feed_unread();
+}
+
+// Gives the codec what it takes. True: it took something.
+bool Session::feed_unread() {
+  if (unread_.empty() || state_ == State::lingering || broken_ || handed_over_) return false;
+  // A request that begins now belongs to the configuration of now.
+  if (codec_->idle() && !has_exchanges() && !prepare_for_request()) {
+    unread_ = Slice();
+    return false;
+  }
+  size_t used = codec_->feed(unread_);
+  unread_.remove_prefix(used);
+  if (unread_.empty()) unread_ = Slice();
+  return used > 0;
+}
+
+bool Session::prepare_for_request() {
+  if (generation_ == worker().generation->number && listener_ != nullptr) return true;
+  if (look_up_listener()) return true;
+  close(false);
+  return false;
+}
+
+bool Session::look_up_listener() {
+  const Generation& generation = *worker().generation;
+  listener_ = nullptr;
+  if (resource_ == kNoResource || !generation.http) return false;
+  listener_ = generation.http->find_listener(resource_, facts_->local());
+  if (listener_ == nullptr) return false;
+  generation_ = generation.number;
+  limits_ = listener_->default_server->scope->get<ServerSettings>().head_limits;
+  return true;
+}
+
+// True: the header was complete, `bytes` is what follows it.
+bool Session::read_proxy_header(Slice& bytes) {
+  if (!proxy_text_) proxy_text_ = std::make_unique<std::string>();
+  size_t before = proxy_text_->size();
+  proxy_text_->append(bytes.view());
+  net::ProxyProtocolReader reader;
+  auto result = reader.read(*proxy_text_);
+  switch (result.state) {
+    case net::ProxyProtocolReader::State::need_more:
+      return false;
+    case net::ProxyProtocolReader::State::failed:
+      log(Severity::error, reader.error() + " while reading PROXY protocol");
+      close(false);
+      return false;
+    case net::ProxyProtocolReader::State::done:
+      break;
+  }
+  facts_->proxy_protocol = std::make_unique<net::ProxyHeader>(std::move(reader.header()));
+  proxy_text_.reset();
+  state_ = State::idle;
+  bytes.remove_prefix(result.consumed - before);
+  return !bytes.empty();
+}
+
+void Session::check_peer() {
+  if (!has_exchanges() || handed_over_) return;
+  if (peer_closed()) for_each_exchange([](Exchange& exchange) { exchange.peer_left(); });
+}
+
+// All that came before the end has been read and fed: the codec learns of it.
+void Session::tell_end() {
+  if (!input_ended_ || end_told_ || !unread_.empty() || handed_over_) return;
+  end_told_ = true;
+  codec_->end_of_input();
+}
+
+void Session::break_connection(int error) {
+  if (broken_) return;
+  broken_ = true;
+  if (error != 0 && error != ECONNRESET && error != EPIPE) {
+    log(Severity::info, "connection broken", error);
+  }
+  codec_->output().clear();
+  for_each_exchange([](Exchange& exchange) { exchange.peer_gone(400); });
+}
+
+// --- writing
+
+void Session::flush() {
+  flush_wanted_ = true;
+  wake();
+}
+
+void Session::wake() {
+  if (!settling_) settle_.schedule(worker().loop);
+}
+
+void Session::write_some() {
+  if (broken_ || write_blocked_ || handed_over_ || !stream_->is_open()) return;
+  Chain& output = codec_->output();
+  if (output.empty()) {
+    flush_wanted_ = false;
+    return;
+  }
+  net::WriteLimits limits;
+  bool files = false;
+  for (size_t i = 0; i < output.count() && !files; ++i) files = output[i].is_file();
+  if (files && exchange_ != nullptr) {
+    limits.send_file_chunk = exchange_->settings().sendfile_max_chunk.value;
+    if (exchange_->settings().tcp_nopush) set_cork(true);
+  }
+  net::WriteResult result = stream_->write(output, limits);
+  written_ += result.bytes;
+  if (result.state == net::WriteResult::State::failed) {
+    if (result.error == EIO && exchange_ != nullptr) {
+      exchange_->main().log(Severity::alert, "sendfile() reported that file was truncated");
+    }
+    break_connection(result.error);
+    return;
+  }
+  write_blocked_ = result.state == net::WriteResult::State::would_block;
+  flush_wanted_ = !output.empty();
+  if (output.empty() && corked_) set_cork(false);
+  if (result.bytes > 0) for_each_exchange([](Exchange& exchange) { exchange.on_written(); });
+  if (write_blocked_) for_each_exchange([](Exchange& exchange) { exchange.write_stalled(); });
+  if (result.state == net::WriteResult::State::limited) settle_.schedule(worker().loop);
+}
+
+void Session::set_cork(bool on) {
+  if (corked_ == on || facts_->peer.is_unix()) return;
+  corked_ = on;
+  int value = on ? 1 : 0;
+  ::setsockopt(stream_->descriptor(), IPPROTO_TCP, TCP_CORK, &value, sizeof value);
+}
+
+void Session::on_writable() {
+  write_blocked_ = false;
+  flush_wanted_ = true;
+  if (state_ != State::lingering) settle();
+}
+
+// --- settling: everything that ends or begins, does so here
+
+void Session::settle_later(void* self) { static_cast<Session*>(self)->settle(); }
+
+// False: the session is gone.
+bool Session::settle() {
+  if (settling_) return true;
+  settling_ = true;
+  settle_.cancel();
+  bool progress = true;
+  while (progress) {
+    progress = feed_unread();
+    tell_end();
+    for_each_exchange([](Exchange& exchange) { exchange.settle(); });
+    if (flush_wanted_ && !write_blocked_) write_some();
+    while (Exchange* exchange = find_over()) {
+      if (!end_exchange(*exchange)) return false;
+      progress = true;
+    }
+  }
+  settling_ = false;
+  if (state_ == State::closed || ((broken_ || end_told_) && !has_exchanges() && is_drained())) {
+    destroy();
+    return false;
+  }
+  if (state_ != State::lingering && wants_input() && stream_->maybe_readable()) {
+    stream_->read_later();
+  }
+  return true;
+}
+
+bool Session::is_drained() const {
+  return broken_ || handed_over_ || codec_->output().empty();
+}
+
+Exchange* Session::find_over() {
+  Exchange* found = nullptr;
+  for_each_exchange([&found](Exchange& exchange) {
+    if (found == nullptr && exchange.over()) found = &exchange;
+  });
+  return found;
+}
+
+// False: the session is gone.
+bool Session::end_exchange(Exchange& exchange) {
+  if (handed_over_) {
+    remove_exchange(exchange.stream());
+    if (!exchange.is_held_by_tunnel()) delete &exchange;
+    destroy();
+    return false;
+  }
+  bool keep = exchange.may_keep_alive();
+  bool reset = exchange.wants_reset();
+  bool linger = exchange.wants_lingering();
+  const CoreSettings& settings = exchange.settings();
+  bool seek_more = settings.lingering_close != LingeringClose::off && !broken_ &&
+                   (!unread_.empty() || stream_->maybe_readable());
+  uint64_t idle_time = milliseconds(settings.keepalive_timeout);
+  uint64_t idle_minimum = milliseconds(settings.keepalive_min_timeout);
+  uint64_t lingering_time = milliseconds(settings.lingering_time);
+  uint64_t lingering_timeout = milliseconds(settings.lingering_timeout);
+  bool no_delay = settings.tcp_nodelay;
+  remove_exchange(exchange.stream());
+  delete &exchange;
+  if (has_exchanges()) return true;
+  if (broken_ || state_ == State::closed) {
+    close(reset);
+  } else if (keep) {
+    codec_->next_exchange();
+    go_idle(idle_time, idle_minimum, no_delay);
+    return true;
+  } else if (linger || seek_more) {
+    begin_lingering(lingering_time, lingering_timeout);
+    return true;
+  } else {
+    close(reset);
+  }
+  destroy();
+  return false;
+}
+
+void Session::go_idle(uint64_t timeout, uint64_t minimum, bool no_delay) {
+  state_ = State::idle;
+  if (no_delay && !no_delay_set_ && !facts_->peer.is_unix()) {
+    no_delay_set_ = true;
+    int on = 1;
+    ::setsockopt(stream_->descriptor(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  deadline_ = minimum == 0 ? 0 : worker().loop.now() + minimum;
+  timer_.arm(worker().loop, timeout);
+  if (!unread_.empty()) return;
+  codec_->release_memory();
+  codec_->output().release();
+}
+
+void Session::begin_lingering(uint64_t time, uint64_t timeout) {
+  state_ = State::lingering;
+  unread_ = Slice();
+  stream_->shutdown();
+  deadline_ = worker().loop.now() + time;
+  lingering_timeout_ = static_cast<uint32_t>(timeout);
+  timer_.arm(worker().loop, std::min(time, timeout));
+  if (stream_->maybe_readable()) stream_->read_later();
+}
+
+void Session::drop_input() {
+  Ref<Block> block = Block::take();
+  for (int reads = 0; reads < kReadsPerEvent; ++reads) {
+    Transfer transfer = stream_->read(block->data(), block->capacity());
+    if (transfer.state == Transfer::State::would_block) {
+      uint64_t now = worker().loop.now();
+      if (now >= deadline_) break;
+      timer_.arm(worker().loop, std::min<uint64_t>(lingering_timeout_, deadline_ - now));
+      return;
+    }
+    if (transfer.state != Transfer::State::done || worker().loop.now() >= deadline_) {
+      close(false);
+      destroy();
+      return;
+    }
+  }
+  if (worker().loop.now() < deadline_) {
+    stream_->read_later();
+    return;
+  }
+  close(false);
+  destroy();
+}
+
+void Session::timer_fired(void* self) { static_cast<Session*>(self)->on_timer(); }
+
+void Session::on_timer() {
+  if (state_ == State::open && has_exchanges()) {
+    for_each_exchange([](Exchange& exchange) {
+      if (!exchange.head_received()) exchange.head_timed_out();
+    });
+    settle();
+    return;
+  }
+  if (state_ == State::idle && facts_->requests == 0) {
+    log(Severity::info, "client timed out (110: Connection timed out) while waiting for request");
+  } else if (state_ == State::proxy_header) {
+    log(Severity::info, "client timed out (110: Connection timed out) while reading PROXY protocol");
+  }
+  close(false);
+  destroy();
+}
+
+void Session::drain() {
+  bool fresh = facts_->requests == 0 && stream_->maybe_readable();
+  if (state_ != State::idle || has_exchanges() || fresh || !unread_.empty()) {
+    codec_->finish_connection();
+    flush();
+    return;
+  }
+  uint64_t now = worker().loop.now();
+  if (deadline_ > now) {
+    timer_.arm(worker().loop, deadline_ - now);
+    return;
+  }
+  destroy();
+}
+
+// After a change of configuration: the listener has another number now, or is gone.
+void Session::move_to(size_t resource) {
+  resource_ = resource;
+  listener_ = nullptr;
+  generation_ = 0;
+  if (resource == kNoResource && state_ == State::idle && !has_exchanges()) {
+    destroy();
+    return;
+  }
+  if (resource == kNoResource) {
+    codec_->finish_connection();
+    for_each_exchange([](Exchange& exchange) { exchange.disable_keep_alive(); });
+    return;
+  }
+  look_up_listener();
+}
+
+void Session::hand_over(TunnelHandover& to) {
+  handed_over_ = true;
+  timer_.cancel();
+  to.early_bytes.push(std::move(unread_));
+  unread_ = Slice();
+  to.unsent.append(std::move(codec_->output()));
+  to.stream = std::move(stream_);
+  to.facts = std::move(facts_);
+}
+
+void Session::close(bool with_reset) {
+  state_ = State::closed;
+  if (!stream_ || !stream_->is_open()) return;
+  if (with_reset) {
+    stream_->close_with_reset();
+  } else {
+    stream_->close();
+  }
+}
+
+void Session::destroy() { delete this; }
+
+void Session::log(Severity severity, std::string text, int error_number) {
+  if (listener_ == nullptr) return;
+  const auto& core = listener_->default_server->scope->get<CoreSettings>();
+  if (!core.error_log || !ErrorLog::wants(*core.error_log, severity)) return;
+  text += ", client: " + facts_->peer.host_text();
+  text += ", server: " + listener_->options.address.text();
+  worker().error_log.write(*core.error_log, severity, facts_->serial, text, error_number);
+}
+
+}  // namespace weir::http

@@ -1,0 +1,78 @@
+// The table of a worker's client connections.
+
+#include <unistd.h>
+
+#include <vector>
+
+#include "engine/event/loop.h"
+#include "engine/http/graph.h"
+#include "engine/http/h1/codec.h"
+#include "engine/http/session.h"
+#include "engine/worker.h"
+
+namespace weir::http {
+
+Sessions::Sessions(Worker& worker, CodecFactory factory)
+    : worker_(worker), factory_(factory != nullptr ? factory : &h1::make_server_codec) {}
+
+Sessions::~Sessions() {
+  on_empty = nullptr;
+  close_all();
+}
+
+void Sessions::accept(int descriptor, const net::Address& peer, size_t resource) {
+  auto session = std::make_unique<Session>(*this, peer, resource);
+  if (session->start(descriptor)) session.release();  // owns itself from here
+}
+
+void Sessions::add(Session& session) {
+  session.next_ = first_;
+  session.link_ = &first_;
+  if (first_ != nullptr) first_->link_ = &session.next_;
+  first_ = &session;
+  ++count_;
+  ++worker_.connections;
+}
+
+void Sessions::remove(Session& session) {
+  *session.link_ = session.next_;
+  if (session.next_ != nullptr) session.next_->link_ = session.link_;
+  --count_;
+  --worker_.connections;
+  if (count_ == 0 && worker_.draining && on_empty) worker_.loop.post(on_empty);
+}
+
+void Sessions::drain() {
+  for (Session *session = first_, *next = nullptr; session != nullptr; session = next) {
+    next = session->next_;
+    session->drain();
+  }
+  if (count_ == 0 && on_empty) worker_.loop.post(on_empty);
+}
+
+void Sessions::generation_changed(const Generation& before) {
+  const Generation& now = *worker_.generation;
+  const auto& old_listeners = before.resources.listeners;
+  const auto& new_listeners = now.resources.listeners;
+  std::vector<size_t> moved(old_listeners.size(), Session::kNoResource);
+  for (size_t i = 0; i < old_listeners.size(); ++i) {
+    for (size_t j = 0; j < new_listeners.size(); ++j) {
+      if (new_listeners[j].is_http == old_listeners[i].is_http &&
+          new_listeners[j].options.address == old_listeners[i].options.address) {
+        moved[i] = j;
+        break;
+      }
+    }
+  }
+  for (Session *session = first_, *next = nullptr; session != nullptr; session = next) {
+    next = session->next_;
+    size_t resource = session->resource_;
+    session->move_to(resource < moved.size() ? moved[resource] : Session::kNoResource);
+  }
+}
+
+void Sessions::close_all() {
+  while (first_ != nullptr) delete first_;
+}
+
+}  // namespace weir::http
