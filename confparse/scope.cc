@@ -1,11 +1,13 @@
 #include "confparse/scope.h"
 
+#include <atomic>
 #include <algorithm>
 
 namespace weir::conf {
 
 SettingsSlot next_settings_slot() {
-  static SettingsSlot next = 0;
+  // A configuration may be compiled on another thread than the one that serves.
+  static std::atomic<SettingsSlot> next = 0;
   return next++;
 }
 

@@ -32,6 +32,7 @@ struct Worker {
   bool draining = false;  // QUIT or replaced: answer with Connection: close
   uint32_t slot = 0;      // worker number, for reuseport
   uint64_t next_temp_file = 1;
+  AccessSinks* access_sinks = nullptr;  // outlives generations; null where nothing is logged
 };
 
 }  // namespace weir

@@ -1,0 +1,86 @@
+#include "engine/process/compile_generation.h"
+
+#include <algorithm>
+
+#include "confparse/compiler.h"
+#include "confparse/parser.h"
+#include "confparse/render.h"
+#include "engine/http/builder.h"
+#include "engine/http/graph.h"
+#include "engine/process/settings.h"
+
+namespace weir::process {
+
+namespace {
+
+bool fails(const conf::Diagnostic& diagnostic) {
+  return diagnostic.severity <= conf::Severity::crit;
+}
+
+// nginx's syntax is fine when all that is wrong was found after the end of the file.
+bool syntax_is_ok(const std::vector<conf::Diagnostic>& diagnostics, uint32_t end) {
+  for (const conf::Diagnostic& diagnostic : diagnostics) {
+    if (fails(diagnostic)) return diagnostic.number > end;
+  }
+  return true;
+}
+
+}  // namespace
+
+CompiledGeneration compile_generation(conf::World& world,
+                                      std::span<const conf::Module* const> modules,
+                                      const Locations& locations, uint64_t number) {
+  CompiledGeneration result;
+  result.sources = std::make_unique<conf::Sources>();
+  conf::ParseOptions options;
+  options.conf_prefix = locations.conf_prefix;
+  options.global_directives = locations.global_directives;
+  const conf::Tree tree =
+      conf::parse_configuration(world, *result.sources, locations.conf_file, options);
+
+  conf::Compiler compiler(world, *result.sources, modules, locations.prefix,
+                          locations.conf_prefix);
+  auto generation = make_ref<Generation>();
+  generation->number = number;
+  generation->root = std::make_unique<conf::Scope>(conf::kMain, nullptr);
+  result.ok = compiler.compile(tree, *generation->root);
+  result.diagnostics = std::move(compiler.diagnostics());
+  result.end_number = tree.root.end_number;
+  result.syntax_ok = tree.file != 0 && syntax_is_ok(result.diagnostics, tree.root.end_number);
+  if (!result.ok) return result;
+
+  // Without an error_log, the one of -e or of the build, level error.
+  Resources& wanted = compiler.state<http::ResourceList>().resources;
+  if (generation->root->get<CoreSettings>().error_log.empty()) {
+    ErrorLogTarget target;
+    target.name = locations.error_log;
+    if (target.name == "stderr") {
+      target.kind = ErrorLogTarget::Kind::standard_error;
+    } else if (std::find(wanted.log_files.begin(), wanted.log_files.end(), target.name) ==
+               wanted.log_files.end()) {
+      wanted.log_files.insert(wanted.log_files.begin(), target.name);
+    }
+    generation->root->write<CoreSettings>().error_log.push_back(std::move(target));
+  }
+  generation->resources = std::move(compiler.state<http::ResourceList>().resources);
+  // Without an http block its builder made no servers and listens to nothing.
+  generation->http = compiler.state<http::Builder>().take_graph();
+  result.generation = std::move(generation);
+  return result;
+}
+
+std::string diagnostic_text(const CompiledGeneration& compiled,
+                            const conf::Diagnostic& diagnostic) {
+  return conf::nginx_text(diagnostic, *compiled.sources);
+}
+
+std::string explained_text(const CompiledGeneration& compiled) {
+  return conf::render_explained(compiled.diagnostics, *compiled.sources);
+}
+
+Severity log_severity(conf::Severity severity) {
+  // The log has one level before emerg.
+  return static_cast<Severity>(static_cast<int>(severity) + 1);
+}
+
+}  // namespace weir::process

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <sys/signalfd.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "confparse/schema.h"
+#include "engine/process/channel.h"
+#include "engine/process/control.h"
+#include "engine/process/memory_file.h"
+#include "engine/process/plan.h"
+#include "engine/process/process_log.h"
+#include "engine/process/resources.h"
+
+namespace weir::process {
+
+// The privileged process: no loop, no threads. Opens sockets and logs, forks workers, carries
+// reloads out, hears signals and the control socket. Its memory does not grow with the
+// configuration: helper processes read that.
+class Master {
+ public:
+  struct Start {
+    std::span<const conf::Module* const> modules;
+    Locations locations;
+    bool daemonized = false;
+  };
+  // `plan` is in force, `resources` are opened for it, `log` writes to its targets.
+  Master(const Start& start, ProcessLog& log, MemoryFile plan_file, Plan plan,
+         OpenedResources resources);
+  ~Master();
+  Master(const Master&) = delete;
+  Master& operator=(const Master&) = delete;
+
+  // Signals that the master takes; blocked from before the first fork.
+  static void block_signals();
+
+  // Serves until told to stop; returns the exit code. Workers never come back from their fork.
+  int run();
+
+ private:
+  struct Worker {
+    pid_t pid = -1;
+    uint32_t slot = 0;
+    int channel = -1;
+    bool leaving = false;  // told to quit or terminate, or replaced: not forked again
+    bool answered = false;
+    bool asked = false;  // takes part in the reload under way
+  };
+  // A reload under way: first a helper process compiles, then the workers do.
+  struct Reload {
+    pid_t helper = -1;
+    MemoryFile plan_file;
+    Plan plan;
+    OpenedResources resources;
+    bool replace = false;
+    bool pid_file_made = false;
+    int64_t deadline = 0;
+    std::string report;  // lines for the control socket
+  };
+  enum class Stop : uint8_t { no, quit, terminate };
+
+  // master.cc
+  void poll_once();
+  int poll_timeout() const;
+  void read_signals();
+  void handle_signal(const signalfd_siginfo& info);
+  void reap();
+  void worker_gone(Worker worker, int status);
+  void stop_workers(Stop how);
+  void end_workers(int number);
+  void reopen_logs();
+  bool finished() const { return stop_ != Stop::no && workers_.empty(); }
+  void clean_up();
+  void start_worker(uint32_t slot);
+  void start_missing_workers();
+  [[noreturn]] void run_worker(uint32_t slot, int channel);
+  void tell(const Worker& worker, const Message& message, const std::vector<int>& descriptors);
+  void quit_worker(Worker& worker);
+
+  // master_reload.cc
+  void begin_reload();
+  void helper_gone(int status);
+  void open_and_ask();
+  void ask_worker(Worker& worker);
+  void worker_answered(Worker& worker, const Message& message);
+  void read_worker(pid_t pid);
+  bool all_answered() const;
+  void check_reload();
+  void commit();
+  void place_workers(bool replace);
+  void drop_reload_everywhere();
+  void shutdown_channel(Worker& worker);
+  void move_pid_file(const std::string& before);
+  void drop_reload();
+  void finish_reload(bool accepted);
+  void report_problems(const Plan& plan);
+
+  Start start_;
+  ProcessLog& log_;
+  MemoryFile plan_file_;
+  Plan plan_;  // without its bundle
+  ListenerSet listeners_;
+  ControlSocket control_;
+  int signals_ = -1;
+  std::vector<Worker> workers_;
+  std::unique_ptr<Reload> reload_;
+  bool reload_again_ = false;
+  bool no_accept_ = false;  // WINCH: workers have left and are not forked again
+  Stop stop_ = Stop::no;
+  int64_t kill_at_ = 0;
+  uint64_t next_number_ = 2;
+};
+
+// Forks a process that makes the plan and writes it to `file`. Its pid, or -errno.
+pid_t start_plan_helper(std::span<const conf::Module* const> modules, const Locations& locations,
+                        uint64_t number, const MemoryFile& file);
+
+// Monotonic milliseconds.
+int64_t monotonic_milliseconds();
+
+}  // namespace weir::process

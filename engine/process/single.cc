@@ -1,0 +1,207 @@
+#include "engine/process/single.h"
+
+#include <malloc.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "confparse/worlds.h"
+#include "engine/process/control.h"
+#include "engine/process/title.h"
+#include "engine/process/worker_process.h"
+
+namespace weir::process {
+
+namespace {
+
+constexpr size_t kCompileStack = 8u << 20;
+
+// The one process: a worker that is its own master.
+class Single {
+ public:
+  Single(std::span<const conf::Module* const> modules, const Locations& locations, ProcessLog& log,
+         MemoryFile plan_file, Plan plan, OpenedResources resources)
+      : modules_(modules),
+        locations_(locations),
+        log_(log),
+        plan_file_(std::move(plan_file)),
+        pid_file_(plan.core.pid_file),
+        listeners_(std::move(resources.listeners)),
+        process_(start()),
+        control_watcher_(&Single::control_ready, this) {}
+
+  int run() {
+    set_title("nginx: master process " + std::string(command_words()));
+    if (!process_.prepare()) return 2;
+    plan_file_.close();
+    sigset_t set;
+    sigfillset(&set);
+    sigprocmask(SIG_UNBLOCK, &set, nullptr);
+    process_.loop().on_signal(SIGHUP, [this] { reload(); });
+    process_.loop().on_signal(SIGUSR2, [] {});
+    process_.loop().on_signal(SIGWINCH, [] {});
+    open_control();
+    const int code = process_.run();
+    if (compiling_) pthread_join(thread_, nullptr);
+    control_watcher_.close();
+    control_.remove();
+    if (unlink(pid_file_.c_str()) != 0) {
+      log_.write(Severity::alert, "unlink() \"" + pid_file_ + "\" failed", errno);
+    }
+    remove_socket_files(listeners_);
+    return code;
+  }
+
+ private:
+  WorkerStart start() {
+    WorkerStart start;
+    start.modules = modules_;
+    start.log = &log_;
+    start.plan = &plan_file_;
+    start.listeners = &listeners_;
+    return start;
+  }
+
+  void open_control() {
+    if (const int error = control_.open(pid_file_)) {
+      log_.write(Severity::warn, "no control socket \"" + pid_file_ + ".control\"", error);
+      return;
+    }
+    control_watcher_.open(process_.loop(), control_.descriptor(), EPOLLIN);
+  }
+
+  // The request comes with the connection: a client that dawdles is dropped.
+  static void control_ready(void* self, uint32_t) {
+    auto& single = *static_cast<Single*>(self);
+    single.control_.accept_client();
+    bool asked = false;
+    for (const int client : std::vector<int>(single.control_.clients())) {
+      asked = single.control_.wait_and_read_client(client) || asked;
+    }
+    if (asked) single.reload();
+  }
+
+  void reload() {
+    if (compiling_) {
+      again_ = true;
+      return;
+    }
+    log_.write(Severity::notice, "reconfiguring");
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, kCompileStack);
+    const int error = pthread_create(&thread_, &attributes, &Single::compile, this);
+    pthread_attr_destroy(&attributes);
+    if (error != 0) {
+      log_.write(Severity::alert, "pthread_create() failed", error);
+      control_.answer(false, "nginx: [alert] pthread_create() failed\n");
+      return;
+    }
+    compiling_ = true;
+  }
+
+  static void* compile(void* self) {
+    auto& single = *static_cast<Single*>(self);
+    conf::RealWorld world;
+    single.compiled_ =
+        compile_generation(world, single.modules_, single.locations_, single.next_number_++);
+    single.process_.loop().post_from_thread([&single] { single.compiled(); });
+    return nullptr;
+  }
+
+  void compiled() {
+    pthread_join(thread_, nullptr);
+    compiling_ = false;
+    CompiledGeneration compiled = std::move(compiled_);
+    std::string report;
+    log_.capture(&report);
+    const bool accepted = use(compiled);
+    log_.capture(nullptr);
+    if (!compiled.ok) report += explained_text(compiled);
+    control_.answer(accepted, report);
+    compiled = {};
+    malloc_trim(0);
+    if (std::exchange(again_, false)) reload();
+  }
+
+  bool use(CompiledGeneration& compiled) {
+    for (const conf::Diagnostic& diagnostic : compiled.diagnostics) {
+      log_.write(log_severity(diagnostic.severity), diagnostic_text(compiled, diagnostic));
+      if (diagnostic.severity <= conf::Severity::crit) break;
+    }
+    if (!compiled.ok) return false;
+    Plan plan;
+    plan.core = compiled.generation->root->get<CoreSettings>();
+    plan.resources = compiled.generation->resources;
+    OpenOptions options;
+    options.before = &listeners_;
+    OpenedResources opened;
+    if (!open_resources(plan, options, log_, opened, false)) return false;
+    if (plan.core.pid_file != pid_file_ && !move_pid_file(plan.core.pid_file)) {
+      close_sockets(opened.listeners, &listeners_);
+      abandon(opened, log_);
+      return false;
+    }
+    // The worker part owns the descriptors that it accepts on; the table here only remembers them.
+    forget_closed(opened.listeners);
+    process_.take_generation(std::move(compiled.generation), opened.listeners, opened.kept);
+    listeners_ = std::move(opened.listeners);
+    log_.redirect_standard_error();
+    return true;
+  }
+
+  // Listeners that go: their sockets are closed by the worker part, their files here.
+  void forget_closed(const ListenerSet& after) {
+    for (ListeningSockets& sockets : listeners_.sockets) {
+      if (after.find(sockets.options)) continue;
+      ListenerSet gone;
+      gone.sockets.push_back(sockets);
+      remove_socket_files(gone);
+    }
+  }
+
+  bool move_pid_file(const std::string& path) {
+    if (const int error = write_pid_file(path)) {
+      log_.write(Severity::emerg, "open() \"" + path + "\" failed", error);
+      return false;
+    }
+    unlink(pid_file_.c_str());
+    pid_file_ = path;
+    control_watcher_.close();
+    if (control_.move(path) == 0) {
+      control_watcher_.open(process_.loop(), control_.descriptor(), EPOLLIN);
+    }
+    return true;
+  }
+
+  std::span<const conf::Module* const> modules_;
+  Locations locations_;
+  ProcessLog& log_;
+  MemoryFile plan_file_;
+  std::string pid_file_;
+  ListenerSet listeners_;
+  WorkerProcess process_;
+  ControlSocket control_;
+  Watcher control_watcher_;
+  pthread_t thread_{};
+  bool compiling_ = false;
+  bool again_ = false;
+  uint64_t next_number_ = 2;
+  CompiledGeneration compiled_;
+};
+
+}  // namespace
+
+int run_single(std::span<const conf::Module* const> modules, const Locations& locations,
+               ProcessLog& log, MemoryFile plan_file, Plan plan, OpenedResources resources) {
+  Single single(modules, locations, log, std::move(plan_file), std::move(plan),
+                std::move(resources));
+  return single.run();
+}
+
+}  // namespace weir::process

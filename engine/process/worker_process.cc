@@ -1,0 +1,272 @@
+#include "engine/process/worker_process.h"
+
+#include <malloc.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "confparse/worlds.h"
+#include "engine/http/graph.h"
+#include "engine/process/title.h"
+#include "engine/process/worker_reload.h"
+
+namespace weir::process {
+
+namespace {
+
+constexpr uint64_t kResumeMilliseconds = 50;
+constexpr uint64_t kDrainTickMilliseconds = 20;
+constexpr uint64_t kTrimMilliseconds = 1000;
+
+}  // namespace
+
+Ref<Generation> compile_plan(const Plan& plan, std::span<const conf::Module* const> modules,
+                             ProcessLog& log) {
+  conf::Bundle bundle;
+  if (!conf::Bundle::parse(plan.bundle, bundle)) {
+    log.write(Severity::alert, "the recorded configuration cannot be read");
+    return {};
+  }
+  conf::ReplayWorld world(bundle);
+  CompiledGeneration compiled = compile_generation(world, modules, plan.locations, plan.number);
+  if (!world.missing().empty()) {
+    log.write(Severity::alert, "compiling in the worker asked for \"" + world.missing() +
+                                   "\", which the master did not");
+    return {};
+  }
+  if (!compiled.ok) {
+    for (const conf::Diagnostic& diagnostic : compiled.diagnostics) {
+      if (diagnostic.severity > conf::Severity::crit) continue;
+      log.write(Severity::alert, "compiling in the worker failed: " +
+                                     diagnostic_text(compiled, diagnostic));
+      break;
+    }
+    return {};
+  }
+  return std::move(compiled.generation);
+}
+
+// One listening socket of this worker.
+struct WorkerProcess::Listening {
+  Listening(WorkerProcess& process, const net::ListenOptions& wanted)
+      : owner(process),
+        options(wanted),
+        acceptor(&WorkerProcess::accepted, &WorkerProcess::accept_failed, this) {}
+  ~Listening() { close(); }
+  void close() {
+    acceptor.close();
+    if (descriptor >= 0) ::close(descriptor);
+    descriptor = -1;
+  }
+
+  WorkerProcess& owner;
+  net::ListenOptions options;
+  size_t index = 0;  // in the current generation's Resources::listeners
+  bool is_http = true;
+  int descriptor = -1;
+  net::Acceptor acceptor;
+};
+
+WorkerProcess::WorkerProcess(const WorkerStart& start)
+    : start_(start),
+      log_(*start.log),
+      sinks_(&loop_, log_.table()),
+      worker_{loop_, log_.table(), log_.log(), upstreams_},
+      upstreams_(worker_),
+      channel_(&WorkerProcess::channel_ready, this),
+      resume_timer_(&WorkerProcess::resume_accepting, this),
+      drain_timer_(&WorkerProcess::drain_tick, this),
+      shutdown_timer_(&WorkerProcess::shutdown_time, this),
+      trim_timer_(&WorkerProcess::trim_time, this) {
+  worker_.slot = start.slot;
+  worker_.access_sinks = &sinks_;
+}
+
+WorkerProcess::~WorkerProcess() {
+  channel_.close();
+  drop_reload();
+  listening_.clear();
+  sessions_.reset();
+}
+
+bool WorkerProcess::prepare() {
+  const MemoryMap map(*start_.plan);
+  Plan plan;
+  if (!Plan::decode(map.bytes(), plan)) {
+    log_.write(Severity::alert, "the plan of the configuration cannot be read");
+    return false;
+  }
+  worker_.generation = compile_plan(plan, start_.modules, log_);
+  if (!worker_.generation) return false;
+  sessions_ = std::make_unique<http::Sessions>(worker_);
+  apply_settings();
+  const auto& wanted = worker_.generation->resources.listeners;
+  const auto& opened = start_.listeners->sockets;
+  for (size_t i = 0; i < wanted.size() && i < opened.size(); ++i) {
+    listen_on(wanted[i], i, opened[i].of(start_.slot));
+  }
+  malloc_trim(0);
+  return true;
+}
+
+int WorkerProcess::run() {
+  loop_.on_signal(SIGTERM, [this] { terminate(); });
+  loop_.on_signal(SIGINT, [this] { terminate(); });
+  loop_.on_signal(SIGQUIT, [this] { quit(); });
+  loop_.on_signal(SIGUSR1, [this] { reopen_logs(); });
+  if (start_.channel >= 0) {
+    channel_.open(loop_, start_.channel, EPOLLIN);
+    read_channel();
+  }
+  loop_.run();
+  sinks_.flush_all();
+  log_.write(Severity::notice, "exit");
+  return 0;
+}
+
+// --- accepting ------------------------------------------------------------------------------------
+
+void WorkerProcess::listen_on(const ListenRequest& request, size_t index, int descriptor) {
+  auto listening = std::make_unique<Listening>(*this, request.options);
+  listening->index = index;
+  listening->is_http = request.is_http;
+  listening->descriptor = descriptor;
+  const auto& events = worker_.generation->root->get<EventSettings>();
+  net::Acceptor::Options options;
+  options.shared = start_.worker_count > 1 && !request.options.reuseport;
+  options.multi_accept = events.multi_accept;
+  options.retry_milliseconds = static_cast<uint64_t>(events.accept_mutex_delay.value);
+  if (const int error = listening->acceptor.open(loop_, descriptor, options)) {
+    log_.write(Severity::alert, "watching " + request.options.address.text() + " failed", error);
+  }
+  listening_.push_back(std::move(listening));
+}
+
+void WorkerProcess::accepted(void* self, int descriptor, const net::Address& peer) {
+  auto* listening = static_cast<Listening*>(self);
+  WorkerProcess& process = listening->owner;
+  process.sessions_->accept(descriptor, peer, listening->index);
+  if (process.worker_.connections >= process.worker_.connection_limit) process.pause_accepting();
+}
+
+void WorkerProcess::accept_failed(void* self, int error) {
+  Severity severity = Severity::alert;
+  if (error == ECONNABORTED) severity = Severity::error;
+  if (error == EMFILE || error == ENFILE) severity = Severity::crit;
+  static_cast<Listening*>(self)->owner.log_.write(severity, "accept4() failed", error);
+}
+
+// New connections wait in the kernel until others have ended.
+void WorkerProcess::pause_accepting() {
+  if (resume_timer_.armed()) return;
+  log_.write(Severity::alert,
+             std::to_string(worker_.connection_limit) + " worker_connections are not enough");
+  for (auto& listening : listening_) listening->acceptor.pause();
+  resume_timer_.arm(loop_, kResumeMilliseconds);
+}
+
+void WorkerProcess::resume_accepting(void* self) {
+  auto& process = *static_cast<WorkerProcess*>(self);
+  if (process.worker_.connections >= process.worker_.connection_limit) {
+    process.resume_timer_.arm(process.loop_, kResumeMilliseconds);
+    return;
+  }
+  for (auto& listening : process.listening_) listening->acceptor.resume();
+}
+
+// --- generations ----------------------------------------------------------------------------------
+
+void WorkerProcess::apply_settings() {
+  const conf::Scope& root = *worker_.generation->root;
+  const int64_t limit = root.get<EventSettings>().worker_connections;
+  worker_.connection_limit =
+      static_cast<uint32_t>(std::clamp<int64_t>(limit, 1, std::numeric_limits<uint32_t>::max()));
+  log_.use(root.get<CoreSettings>().error_log);
+}
+
+void WorkerProcess::swap_generation(Ref<Generation> generation) {
+  const Ref<Generation> before = std::exchange(worker_.generation, std::move(generation));
+  apply_settings();
+  sessions_->generation_changed(*before);
+}
+
+void WorkerProcess::take_generation(Ref<Generation> generation, const ListenerSet& listeners,
+                                    const std::vector<bool>& kept) {
+  std::vector<std::unique_ptr<Listening>> before = std::move(listening_);
+  listening_.clear();
+  swap_generation(std::move(generation));
+  const auto& wanted = worker_.generation->resources.listeners;
+  for (size_t i = 0; i < wanted.size() && i < listeners.sockets.size(); ++i) {
+    const auto old = std::find_if(before.begin(), before.end(), [&](const auto& candidate) {
+      return candidate && same_listener(candidate->options, wanted[i].options);
+    });
+    if (old != before.end() && kept[i]) {
+      (*old)->index = i;
+      (*old)->is_http = wanted[i].is_http;
+      (*old)->options = wanted[i].options;
+      listening_.push_back(std::move(*old));
+    } else {
+      if (old != before.end()) (*old).reset();
+      listen_on(wanted[i], i, listeners.sockets[i].of(start_.slot));
+    }
+  }
+  before.clear();
+  // What the old generation and the compiling used goes back to the kernel, now and when requests
+  // that held on to it have had time to end.
+  malloc_trim(0);
+  trim_timer_.arm(loop_, kTrimMilliseconds);
+}
+
+void WorkerProcess::trim_time(void*) {
+  malloc_trim(0);
+}
+
+void WorkerProcess::reopen_logs() {
+  log_.write(Severity::notice, "reopening logs");
+  if (const int error = log_.table().reopen_all()) {
+    log_.write(Severity::emerg, "open() of a log file failed", error);
+  }
+  log_.redirect_standard_error();
+}
+
+// --- the end ----------------------------------------------------------------------------------------
+
+void WorkerProcess::terminate() {
+  log_.write(Severity::notice, "exiting");
+  loop_.stop();
+}
+
+void WorkerProcess::quit() {
+  if (worker_.draining) return;
+  worker_.draining = true;
+  log_.write(Severity::notice, "gracefully shutting down");
+  set_title("nginx: worker process is shutting down");
+  listening_.clear();
+  const int64_t limit = worker_.generation->root->get<CoreSettings>().shutdown_timeout.value;
+  if (limit > 0) shutdown_timer_.arm(loop_, static_cast<uint64_t>(limit));
+  sessions_->drain();
+  drain_tick(this);
+}
+
+void WorkerProcess::drain_tick(void* self) {
+  auto& process = *static_cast<WorkerProcess*>(self);
+  process.upstreams_.close_idle();
+  if (process.worker_.connections == 0 && process.sessions_->count() == 0) {
+    process.log_.write(Severity::notice, "exiting");
+    process.loop_.stop();
+    return;
+  }
+  process.drain_timer_.arm(process.loop_, kDrainTickMilliseconds);
+}
+
+void WorkerProcess::shutdown_time(void* self) {
+  auto& process = *static_cast<WorkerProcess*>(self);
+  process.sessions_->close_all();
+  process.log_.write(Severity::notice, "exiting");
+  process.loop_.stop();
+}
+
+}  // namespace weir::process

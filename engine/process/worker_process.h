@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "confparse/schema.h"
+#include "engine/event/loop.h"
+#include "engine/event/timer.h"
+#include "engine/event/watcher.h"
+#include "engine/http/session.h"
+#include "engine/log/access_sink.h"
+#include "engine/process/channel.h"
+#include "engine/process/compile_generation.h"
+#include "engine/process/memory_file.h"
+#include "engine/process/plan.h"
+#include "engine/process/process_log.h"
+#include "engine/process/resources.h"
+#include "engine/upstream/runtime.h"
+#include "engine/worker.h"
+
+namespace weir::process {
+
+// What a worker starts with. Descriptors stay open in it; `log` is the copy that came with the fork.
+struct WorkerStart {
+  std::span<const conf::Module* const> modules;
+  ProcessLog* log = nullptr;
+  uint32_t slot = 0;
+  uint32_t worker_count = 1;
+  int channel = -1;  // to the master; -1: this process has none (master_process off)
+  const MemoryFile* plan = nullptr;
+  const ListenerSet* listeners = nullptr;
+};
+
+// A process that serves: its loop, listening sockets, connections; and the worker's part of a
+// reload: it compiles the plan on a helper thread, answers ready or failed, and swaps generations
+// when the master says commit. Made after the fork, when privileges are gone.
+class WorkerProcess {
+ public:
+  explicit WorkerProcess(const WorkerStart& start);
+  ~WorkerProcess();
+  WorkerProcess(const WorkerProcess&) = delete;
+  WorkerProcess& operator=(const WorkerProcess&) = delete;
+
+  // Compiles the plan it starts with; false after logging why it cannot.
+  bool prepare();
+  // Serves until it is told to stop; returns the exit code.
+  int run();
+
+  // --- what signals and the master ask for; for the single process too ---
+  void quit();       // serves what is under way, then stops
+  void terminate();  // stops now
+  void reopen_logs();
+  void take_generation(Ref<Generation> generation, const ListenerSet& listeners,
+                       const std::vector<bool>& kept);
+  Loop& loop() { return loop_; }
+  const Generation& generation() const { return *worker_.generation; }
+
+ private:
+  struct Listening;
+  struct Reload;
+
+  static void accepted(void* self, int descriptor, const net::Address& peer);
+  static void accept_failed(void* self, int error);
+  static void channel_ready(void* self, uint32_t events);
+  static void resume_accepting(void* self);
+  static void drain_tick(void* self);
+  static void shutdown_time(void* self);
+  static void trim_time(void* self);
+
+  void listen_on(const ListenRequest& request, size_t index, int descriptor);
+  void pause_accepting();
+  void read_channel();
+  void handle(const Message& message, std::vector<int>& descriptors);
+  void begin_reload(const Message& message, std::vector<int>& descriptors);
+  void take_descriptors(const Message& message, std::vector<int>& descriptors);
+  void compile_reload();
+  void reload_compiled();
+  void commit_reload();
+  void drop_reload();
+  void take_logs(const Message& message, std::vector<int>& descriptors);
+  void answer(Message::Kind kind, uint64_t generation);
+  void swap_generation(Ref<Generation> generation);
+  void apply_settings();
+  void close_logs_unused();
+
+  WorkerStart start_;
+  ProcessLog& log_;
+  Loop loop_;
+  AccessSinks sinks_;
+  Worker worker_;
+  upstream::Runtime upstreams_;
+  std::unique_ptr<http::Sessions> sessions_;
+  std::vector<std::unique_ptr<Listening>> listening_;
+  std::unique_ptr<Reload> reload_;
+  Watcher channel_;
+  Timer resume_timer_;
+  Timer drain_timer_;
+  Timer shutdown_timer_;
+  Timer trim_timer_;
+};
+
+// Compiles a plan from its bundle; null (and a line in the log) when that fails.
+Ref<Generation> compile_plan(const Plan& plan, std::span<const conf::Module* const> modules,
+                             ProcessLog& log);
+
+}  // namespace weir::process
