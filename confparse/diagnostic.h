@@ -9,6 +9,8 @@
 
 namespace weir::conf {
 
+using weir::Severity;
+
 // One problem. `text` is nginx's own, without "nginx: [emerg] " and without the place.
 struct Diagnostic {
   Severity severity = Severity::emerg;

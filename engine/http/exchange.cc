@@ -186,10 +186,11 @@ void Exchange::apply_location() {
     return;
   }
   bool post = main_->current_.method == Method::post;
-  uint32_t disabled = location.keepalive_disable;
-  if ((disabled & 2) == 0 && ((disabled & 1) == 0 || !post)) return;
+  const bool msie6 = location.keepalive_disable.has(OldBrowser::msie6);
+  const bool safari = location.keepalive_disable.has(OldBrowser::safari);
+  if (!safari && (!msie6 || !post)) return;
   AgentFacts agent = agent_facts(*main_);
-  if (((disabled & 1) != 0 && post && agent.msie6) || ((disabled & 2) != 0 && agent.safari)) {
+  if ((msie6 && post && agent.msie6) || (safari && agent.safari)) {
     keep_alive_ = false;
   }
 }

@@ -328,6 +328,11 @@ PhaseEngine::Step PhaseEngine::end_with(Request& request, int status) {
 }
 
 PhaseEngine::Step PhaseEngine::finish(Request& request) {
+  if (request.replaced_status_ != 0) {
+    const int status = std::exchange(request.replaced_status_, 0);
+    request.last_sent_ = false;
+    return end_with(request, status);
+  }
   request.finished_ = true;
   request.exchange_->request_finished(request);
   return Step::finished;

@@ -174,12 +174,29 @@ bool Request::send_head() {
   }
   if (current_.method == Method::head) response_.header_only = true;
   filters_ran_ = true;
-  for (HeadFilter filter : graph_->hooks.head_filters) filter(*this);
+  for (HeadFilter filter : graph_->hooks.head_filters) {
+    filter(*this);
+    if (replaced_status_ != 0) {
+      first_filter_ = last_filter_ = nullptr;
+      last_sent_ = true;  // of the handler; the status's own page follows (PhaseEngine::finish)
+      return false;
+    }
+  }
   response_.head_sent = true;
   settle_header_only(response_);
-  if (is_main()) exchange_->send_head(compose_head(*this), response_.header_only);
+  if (is_main()) {
+    const MessageHead head = compose_head(*this);
+    sends_chunked_ = !response_.header_only && head.body.kind == BodyLength::Kind::chunked &&
+                     received_->version >= Version::http_1_1;
+    exchange_->send_head(head, response_.header_only);
+  }
   if (response_.header_only) last_sent_ = true;
   return !response_.header_only;
+}
+
+int Request::logged_status() const {
+  if (response_.status != 0) return response_.status;
+  return received_->version == Version::http_0_9 ? 9 : 0;
 }
 
 void Request::send_interim(int status, const HeaderList& headers) {

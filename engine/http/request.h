@@ -154,8 +154,8 @@ class Request final : public conf::VariableSource {
   // nginx's r->keepalive: may the connection go on after this?
   void disable_keep_alive();
   bool keep_alive() const;
-  bool pipelined() const;       // its first bytes came with those of the request before ($pipe)
-  bool sends_chunked() const;   // the head was sent with Transfer-Encoding: chunked
+  bool pipelined() const { return pipelined_; }       // its first bytes came with those of the request before ($pipe)
+  bool sends_chunked() const { return sends_chunked_; }   // the head was sent with Transfer-Encoding: chunked
   int logged_status() const;    // $status: that of the error page's cause, or of the response; 0: none
   bool completed() const { return completed_; }  // $request_completion: all was sent
   // Size of the received head, and all bytes received for this request ($request_length).
@@ -174,7 +174,7 @@ class Request final : public conf::VariableSource {
   PhaseResult redirect(std::string_view uri, std::string_view args);
   PhaseResult redirect_named(std::string_view name);  // "@name"
   // From a head filter: this response is not sent, `status` is, with its error page or own page.
-  void replace_response(int status);
+  void replace_response(int status) { replaced_status_ = status; }
   // Ends with 301, 302, 303, 307 or 308 and this Location (made absolute as configured).
   PhaseResult redirect_client(int status, std::string_view location);
   // Starts a subrequest; it runs from the top level. The returned Request lives until the main

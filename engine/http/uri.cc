@@ -268,6 +268,31 @@ std::string_view unescape(Arena& arena, std::string_view text, bool until_questi
   return {begin, static_cast<size_t>(at - begin) + rest};
 }
 
+std::string_view unescape_redirect(Arena& arena, std::string_view text) {
+  if (text.find('%') == text.npos) return text;
+  char* begin = arena.text(text.size());
+  char* at = begin;
+  size_t i = 0;
+  bool decoding = true;
+  while (i < text.size()) {
+    const char c = text[i++];
+    if (c == '?') decoding = false;
+    if (decoding && c == '%' && i + 2 <= text.size()) {
+      const int high = hex_digit(text[i]);
+      const int low = hex_digit(text[i + 1]);
+      const int decoded = high >= 0 && low >= 0 ? high << 4 | low : -1;
+      if (decoded > '%' && decoded < 0x7f) {
+        *at++ = static_cast<char>(decoded);
+        if (decoded == '?') decoding = false;
+        i += 2;
+        continue;
+      }
+    }
+    *at++ = c;
+  }
+  return {begin, static_cast<size_t>(at - begin)};
+}
+
 std::string_view escape_html(Arena& arena, std::string_view text) {
   size_t more = 0;
   for (char c : text) {

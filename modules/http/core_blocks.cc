@@ -11,6 +11,7 @@ void read_http(Compiler& compiler, Scope& main, const Statement& statement) {
   Builder& build = builder(compiler);
   Graph& graph = build.graph();
   graph.scope = std::make_unique<Scope>(conf::kHttp, &main);
+  graph.prefix = compiler.prefix();
   build.close_number = statement.block->end_number;
   compiler.use_variables(&graph.variables);
   compiler.begin_root(*graph.scope, conf::kHttp);
