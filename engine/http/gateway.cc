@@ -1,0 +1,462 @@
+#include "engine/http/gateway.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "engine/http/gateway_run.h"
+#include "engine/http/graph.h"
+#include "engine/worker.h"
+
+namespace weir::http {
+namespace {
+
+constexpr size_t kUnsentLimit = 2 * Block::kBlockSize;
+constexpr int kClientClosed = 499;
+
+bool is_non_idempotent(const Request& request) {
+  const Method method = request.current().method;
+  return method == Method::post || method == Method::lock || method == Method::patch;
+}
+
+}  // namespace
+
+void HeaderNameSet::add(std::string_view name) {
+  const HeaderId id = find_header_id(name);
+  if (id != HeaderId::other) {
+    known_ |= uint64_t{1} << static_cast<unsigned>(id);
+    return;
+  }
+  std::string lower = conf::lower_case(name);
+  const auto at = std::lower_bound(others_.begin(), others_.end(), lower);
+  if (at == others_.end() || *at != lower) others_.insert(at, std::move(lower));
+}
+
+void HeaderNameSet::remove(std::string_view name) {
+  const HeaderId id = find_header_id(name);
+  if (id != HeaderId::other) {
+    known_ &= ~(uint64_t{1} << static_cast<unsigned>(id));
+    return;
+  }
+  std::erase(others_, conf::lower_case(name));
+}
+
+bool HeaderNameSet::contains(const Header& header) const {
+  if (header.id != HeaderId::other) return known_ >> static_cast<unsigned>(header.id) & 1;
+  for (const std::string& name : others_) {
+    if (name.size() == header.name.size() && conf::equal_without_case(name, header.name))
+      return true;
+  }
+  return false;
+}
+
+PhaseResult start_gateway(Request& request, GatewayPlan& plan) {
+  auto* run = request.arena().make<GatewayRun>(request, plan);
+  return PhaseResult::pending(run->run());
+}
+
+GatewayRun::GatewayRun(Request& request, GatewayPlan& plan)
+    : request_(request),
+      plan_(plan),
+      settings_(*plan.settings),
+      worker_(request.worker()),
+      record_(request.upstream_record ? *request.upstream_record
+                                      : *request.arena().make<UpstreamRecord>()),
+      cluster_(plan.cluster) {
+  request.upstream_record = &record_;
+  record_.mark_redirect();
+  record_.scheme = plan.scheme;
+  record_.uri = plan.uri;
+}
+
+GatewayRun::~GatewayRun() {
+  drop_connection();
+}
+
+void GatewayRun::log(Severity severity, std::string_view text, int error) {
+  if (!request_.logs(severity)) return;
+  request_.log_upstream = request_.arena().copy(record_.url());
+  request_.log(severity, text, error);
+}
+
+Task<int> GatewayRun::prepare_body() {
+  RequestBody& body = request_.body();
+  if (!request_.is_main()) {
+    // A subrequest sends the body only when it has been read already.
+    if (settings_.pass_request_body && !plan_.has_own_body) body_ = body.stored();
+    co_return 0;
+  }
+  if (!body.present()) co_return 0;
+  const bool replayable =
+      settings_.request_buffering || plan_.has_own_body || !settings_.pass_request_body ||
+      (body.length().kind == BodyLength::Kind::chunked && !plan_.can_stream_unknown_length);
+  if (!replayable) {
+    body.begin_streaming(request_);
+    streaming_ = true;
+    co_return 0;
+  }
+  const int status = co_await body.read_all(request_);
+  if (status) co_return status;
+  if (settings_.pass_request_body && !plan_.has_own_body) body_ = body.stored();
+  co_return 0;
+}
+
+void GatewayRun::make_request() {
+  BodyLength length;
+  const RequestBody& body = request_.body();
+  if (plan_.has_own_body) {
+    body_.clear();
+    body_.push(Slice::borrowed(plan_.own_body));
+    length = BodyLength{BodyLength::Kind::exact, plan_.own_body.size()};
+  } else if (streaming_) {
+    length = body.length();
+  } else if (!body_.empty() || (body.length().kind != BodyLength::Kind::none &&
+                                request_.is_main() && settings_.pass_request_body)) {
+    length = BodyLength{BodyLength::Kind::exact, body_.bytes()};
+  }
+  head_.body = length;
+  plan_.make_head(request_, length, head_);
+  head_.upgrade = head_.headers.find(HeaderId::upgrade) != nullptr;
+}
+
+Task<PhaseResult> GatewayRun::run() {
+  const int body_status = co_await prepare_body();
+  if (body_status) co_return PhaseResult::status(body_status);
+  if (!cluster_) {
+    const int status = co_await resolve();
+    if (status) co_return finish(status);
+  }
+  make_request();
+  first_started_ = worker_.loop.now();
+  selection_ = worker_.upstreams.select(*cluster_);
+  if (settings_.next_upstream_tries.value > 0) {
+    selection_->limit_tries(static_cast<uint32_t>(settings_.next_upstream_tries.value));
+  }
+  for (;;) {
+    Step step = begin_attempt();
+    if (step.kind == Step::Kind::go_on) step = co_await exchange_heads();
+    if (step.kind == Step::Kind::go_on) step = judge_status();
+    if (step.kind == Step::Kind::retry) continue;
+    if (step.kind == Step::Kind::finish) co_return finish(step.status);
+    break;
+  }
+  if (exchange_->upgraded) co_return begin_tunnel();
+  const Header* redirect = exchange_->head->headers.find(HeaderId::x_accel_redirect);
+  if (redirect && !settings_.ignore_headers.has(IgnoredHeader::accel_redirect)) {
+    co_return accel_redirect(redirect->value);
+  }
+  take_head();
+  if (!request_.send_head()) {
+    // No body goes to the client. What the peer still sends is not waited for.
+    end_attempt(upstream::Selection::Result::ok);
+    release_connection();
+    co_return PhaseResult::done();
+  }
+  if (exchange_->ended && body_given_) {
+    // The whole answer came at once: head and body leave together.
+    Chain data = std::move(exchange_->inbox);
+    take_trailers();
+    end_attempt(upstream::Selection::Result::ok);
+    release_connection();
+    request_.send(std::move(data), true);
+    co_return PhaseResult::done();
+  }
+  co_return co_await relay();
+}
+
+GatewayRun::Step GatewayRun::begin_attempt() {
+  attempt_started_ = moved_at_ = worker_.loop.now();
+  moved_ = 0;
+  const upstream::Selection::Peer* peer = selection_->next();
+  if (!peer) {
+    request_.set_activity("connecting to upstream");
+    record_.begin(cluster_->host);
+    log(Severity::error, "no live upstreams");
+    return attempt_failed(NextUpstream::error, 502, true);
+  }
+  record_.begin(peer->text);
+  request_.set_activity("connecting to upstream");
+  return open_connection(peer->address);
+}
+
+net::ConnectOptions GatewayRun::connect_options(bool& ok) {
+  net::ConnectOptions options;
+  options.keepalive = settings_.socket_keepalive;
+  options.receive_buffer = static_cast<int>(settings_.socket_receive_buffer.value);
+  options.send_buffer = static_cast<int>(settings_.socket_send_buffer.value);
+  if (!settings_.bind.enabled) return options;
+  options.transparent = settings_.bind.transparent;
+  if (settings_.bind.template_.empty()) {
+    options.bind = settings_.bind.address;
+    return options;
+  }
+  const std::string_view text = settings_.bind.template_.evaluate(request_);
+  if (text.empty()) return options;
+  if (auto address = net::Address::parse(text)) {
+    options.bind = *address;
+  } else {
+    log(Severity::error, "invalid local address \"" + std::string(text) + "\"");
+    ok = false;
+  }
+  return options;
+}
+
+GatewayRun::Step GatewayRun::open_connection(const net::Address& address) {
+  exchange_ = request_.arena().make<UpstreamExchange>(request_.event(), request_.arena());
+  bool ok = true;
+  const bool pooled = cluster_->keepalive.enabled && settings_.bind.template_.empty();
+  if (pooled) {
+    auto taken = worker_.upstreams.take(*cluster_, address, plan_.traits);
+    connection_.reset(static_cast<UpstreamConnection*>(taken.release()));
+  }
+  cached_ = connection_ != nullptr;
+  if (!connection_) {
+    const net::ConnectOptions options = connect_options(ok);
+    if (worker_.connections >= worker_.connection_limit) {
+      log(Severity::alert,
+          std::to_string(worker_.connection_limit) + " worker_connections are not enough");
+      return finish_with(500);
+    }
+    connection_ = std::make_unique<UpstreamConnection>(worker_);
+    connection_->traits = plan_.traits;
+    const net::ConnectResult result = connection_->open(address, options);
+    if (result.state == net::ConnectResult::State::failed) {
+      log(Severity::alert, net::failure_text(result, address, options), result.error);
+      return finish_with(500);
+    }
+    if (result.state == net::ConnectResult::State::refused) {
+      log(result.error == ENOENT || result.error == EAGAIN ? Severity::crit : Severity::error,
+          net::failure_text(result, address, options), result.error);
+      return attempt_failed(NextUpstream::error, 502);
+    }
+  }
+  connection_->attach(*exchange_, plan_.make_codec,
+                      static_cast<uint32_t>(settings_.buffer_size.value));
+  return go_on();
+}
+
+void GatewayRun::update_counts() {
+  if (record_.attempts.empty() || !exchange_) return;
+  UpstreamAttempt& attempt = record_.attempts.back();
+  attempt.bytes_sent = exchange_->bytes_sent;
+  attempt.bytes_received = exchange_->bytes_received;
+  attempt.response_length = exchange_->head && exchange_->bytes_received > head_bytes_
+                                ? exchange_->bytes_received - head_bytes_
+                                : 0;
+}
+
+uint64_t GatewayRun::time_left(int64_t limit) {
+  const uint64_t moved = exchange_->bytes_sent + exchange_->bytes_received;
+  const uint64_t now = worker_.loop.now();
+  if (moved != moved_) {
+    moved_ = moved;
+    moved_at_ = now;
+  }
+  const uint64_t end = moved_at_ + static_cast<uint64_t>(limit);
+  return end > now ? end - now : 0;
+}
+
+void GatewayRun::send_request_head() {
+  record_.attempts.back().connect_time =
+      static_cast<int64_t>(worker_.loop.now() - attempt_started_);
+  moved_at_ = worker_.loop.now();
+  request_.set_activity("sending request to upstream");
+  request_sent_ = true;
+  body_given_ = head_.body.kind == BodyLength::Kind::none ||
+                (head_.body.kind == BodyLength::Kind::exact && head_.body.bytes == 0);
+  Codec& codec = connection_->codec();
+  exchange_->stream = codec.open_stream(request_.arena());
+  if (exchange_->stream) codec.send_head(exchange_->stream, head_, body_given_);
+}
+
+int GatewayRun::send_body() {
+  Codec& codec = connection_->codec();
+  if (!body_given_ && !streaming_) {
+    Chain copy = body_;
+    codec.send_data(exchange_->stream, copy, true);
+    body_given_ = true;
+  } else if (!body_given_) {
+    RequestBody& body = request_.body();
+    if (body.error()) return body.error();
+    if (exchange_->write_failed) {
+      // The peer takes no more: the rest of the client's body is not asked for.
+      return 0;
+    }
+    if (connection_->unsent() < kUnsentLimit && (!body.arrived().empty() || body.ended())) {
+      Chain data;
+      data.append(std::move(body.arrived()));
+      body_owed_ += data.bytes();
+      const bool end = body.ended();
+      codec.send_data(exchange_->stream, data, end);
+      body_given_ = end;
+    }
+  }
+  if (connection_->flush() && body_owed_) {
+    request_.body().consumed(body_owed_);
+    body_owed_ = 0;
+  }
+  return 0;
+}
+
+void GatewayRun::pass_interim() {
+  if (exchange_->interim.empty()) return;
+  for (const MessageHead* head : exchange_->interim) {
+    head_bytes_ += head->bytes;
+    if (head->status != 103 || !request_.is_main() || request_.response().head_sent) continue;
+    const auto& hints = request_.settings<CoreSettings>().early_hints;
+    bool wanted = false;
+    for (const conf::Template& hint : hints) {
+      const std::string_view value = hint.evaluate(request_);
+      wanted |= !value.empty() && value != "0";
+    }
+    if (!wanted) continue;
+    HeaderList passed;
+    for (const Header& header : head->headers) {
+      if (settings_.hidden.contains(header)) continue;
+      if (header.id == HeaderId::connection || header.id == HeaderId::keep_alive ||
+          header.id == HeaderId::transfer_encoding || header.id == HeaderId::content_length) {
+        continue;
+      }
+      passed.add(request_.arena(), header);
+    }
+    request_.send_interim(103, passed);
+  }
+  exchange_->interim.clear();
+}
+
+Task<GatewayRun::Step> GatewayRun::exchange_heads() {
+  while (!exchange_->connected) {
+    if (request_.client_gone() && !settings_.ignore_client_abort) co_return client_left();
+    if (exchange_->closed) {
+      log(Severity::error, std::string(exchange_->failed_call) + " failed", exchange_->error);
+      co_return attempt_failed(NextUpstream::error, 502);
+    }
+    const uint64_t left = time_left(settings_.connect_timeout.value);
+    if (!left) {
+      log(Severity::error, "upstream timed out", ETIMEDOUT);
+      co_return attempt_failed(NextUpstream::timeout, 504);
+    }
+    const Wait wait = co_await request_.event().wait(left);
+    if (wait == Wait::cancelled) co_return client_left();
+  }
+  send_request_head();
+  if (!exchange_->stream) co_return attempt_failed(NextUpstream::error, 502);
+  for (;;) {
+    if (request_.client_gone() && !settings_.ignore_client_abort) co_return client_left();
+    const int body_status = send_body();
+    if (body_status) co_return finish_with(body_status);
+    pass_interim();
+    if (exchange_->head) break;
+    if (exchange_->was_reset || exchange_->closed) co_return judge_failure();
+    const bool sending = connection_->unsent() > 0;
+    if (!sending && body_given_) request_.set_activity("reading response header from upstream");
+    uint64_t left = 0;
+    if (sending || body_given_) {
+      left = time_left(sending ? settings_.send_timeout.value : settings_.read_timeout.value);
+      if (!left) {
+        log(Severity::error, "upstream timed out", ETIMEDOUT);
+        co_return attempt_failed(NextUpstream::timeout, 504);
+      }
+    }
+    const Wait wait = co_await request_.event().wait(left);
+    if (wait == Wait::cancelled) co_return client_left();
+  }
+  UpstreamAttempt& attempt = record_.attempts.back();
+  attempt.header_time = static_cast<int64_t>(worker_.loop.now() - attempt_started_);
+  attempt.status = exchange_->head->status;
+  head_bytes_ += exchange_->head->bytes;
+  record_.headers = &exchange_->head->headers;
+  co_return go_on();
+}
+
+GatewayRun::Step GatewayRun::judge_failure() {
+  if (exchange_->was_reset) {
+    const Reset& reset = exchange_->reset;
+    // The codec's words say what was being done.
+    request_.set_activity("");
+    log(Severity::error, reset.reason);
+    const bool malformed = reset.cause == Reset::Cause::malformed;
+    return attempt_failed(malformed ? NextUpstream::invalid_header : NextUpstream::error, 502);
+  }
+  if (exchange_->error) {
+    log(Severity::error, std::string(exchange_->failed_call) + " failed", exchange_->error);
+  } else {
+    log(Severity::error, "upstream prematurely closed connection");
+  }
+  return attempt_failed(NextUpstream::error, 502);
+}
+
+bool GatewayRun::may_try_next(NextUpstream why) const {
+  uint32_t condition = static_cast<uint32_t>(why);
+  if (request_sent_ && is_non_idempotent(request_)) {
+    condition |= static_cast<uint32_t>(NextUpstream::non_idempotent);
+  }
+  if (settings_.next_upstream.has(NextUpstream::off)) return false;
+  if ((settings_.next_upstream.bits & condition) != condition) return false;
+  if (request_sent_ && streaming_) return false;
+  const auto limit = static_cast<uint64_t>(settings_.next_upstream_timeout.value);
+  return !(limit && worker_.loop.now() - first_started_ >= limit);
+}
+
+GatewayRun::Step GatewayRun::attempt_failed(NextUpstream why, int status, bool no_live_peer) {
+  UpstreamAttempt& attempt = record_.attempts.back();
+  if (request_.client_gone() && !settings_.ignore_client_abort) return client_left();
+  attempt.status = status;
+  const bool only_next = why == NextUpstream::http_403 || why == NextUpstream::http_404;
+  if (!no_live_peer) {
+    end_attempt(only_next ? upstream::Selection::Result::released
+                          : upstream::Selection::Result::failed);
+    if (cached_ && why == NextUpstream::error) selection_->give_try_back();
+  } else {
+    attempt.response_time = 0;
+  }
+  drop_connection();
+  if (no_live_peer || selection_->tries_left() == 0 || !may_try_next(why)) {
+    return finish_with(status);
+  }
+  head_bytes_ = 0;
+  Step step;
+  step.kind = Step::Kind::retry;
+  return step;
+}
+
+void GatewayRun::end_attempt(upstream::Selection::Result result) {
+  if (record_.attempts.empty()) return;
+  UpstreamAttempt& attempt = record_.attempts.back();
+  if (attempt.response_time < 0) {
+    attempt.response_time = static_cast<int64_t>(worker_.loop.now() - attempt_started_);
+  }
+  update_counts();
+  if (selection_ && selection_->finish(result)) {
+    log(Severity::warn, "upstream server temporarily disabled");
+  }
+}
+
+void GatewayRun::drop_connection() {
+  if (connection_) connection_->detach();
+  connection_.reset();
+}
+
+void GatewayRun::release_connection() {
+  if (!connection_) return;
+  if (body_given_ && cluster_->keepalive.enabled && settings_.bind.template_.empty() &&
+      !worker_.draining && connection_->reusable()) {
+    connection_->make_idle();
+    worker_.upstreams.give(*cluster_, std::move(connection_));
+  }
+  drop_connection();
+}
+
+GatewayRun::Step GatewayRun::client_left() {
+  log(Severity::info,
+      connection_ ? "client prematurely closed connection, so upstream connection is closed too"
+                  : "client prematurely closed connection");
+  return finish_with(kClientClosed);
+}
+
+PhaseResult GatewayRun::finish(int status) {
+  end_attempt(upstream::Selection::Result::ok);
+  drop_connection();
+  return PhaseResult::status(status);
+}
+
+}  // namespace weir::http

@@ -1,0 +1,195 @@
+#include <algorithm>
+#include <cerrno>
+
+#include "engine/http/connection_facts.h"
+#include "engine/http/gateway_run.h"
+#include "engine/http/tunnel.h"
+#include "engine/http/tunnel_handover.h"
+#include "engine/worker.h"
+
+// The body of a response on its way to the client.
+namespace weir::http {
+namespace {
+
+// How much of a spooled response is offered to the client at once.
+constexpr size_t kFileSlice = 512 * 1024;
+// Reads before other connections have their turn.
+constexpr int kReadsInARow = 16;
+
+}  // namespace
+
+// Memory first (up to proxy_buffers), then the temporary file. What is in the file goes out before
+// what comes later, so once the file is in use everything passes through it until it is empty.
+void GatewayRun::spool(Chain&& data) {
+  const uint64_t memory = settings_.buffers.count * settings_.buffers.size;
+  if (!spool_.waiting() &&
+      (stored_.bytes() + data.bytes() <= memory || !settings_.temp_file_limit())) {
+    stored_.append(std::move(data));
+    return;
+  }
+  if (!spool_.is_open()) {
+    std::string path;
+    if (const int error = spool_.open(worker_, settings_.temp_path, path)) {
+      log(Severity::crit, "open() \"" + path + "\" failed", error);
+      stored_.append(std::move(data));
+      return;
+    }
+    log(Severity::warn, "an upstream response is buffered to a temporary file " + path);
+  }
+  // What is in memory already stays there: it goes first.
+  Chain rest = std::move(data);
+  if (const int error = spool_.write(std::move(rest))) {
+    log(Severity::crit, "pwritev() to a temporary file failed", error);
+    exchange_->closed = true;
+    exchange_->was_reset = true;
+  }
+}
+
+// Gives the client what was kept for it. True when nothing is left.
+bool GatewayRun::forward_stored() {
+  if (!stored_.empty() && request_.output_ready()) {
+    Chain data = std::move(stored_);
+    stored_.clear();
+    request_.send(std::move(data), false, !buffering_);
+  }
+  while (stored_.empty() && spool_.waiting() && request_.output_ready()) {
+    Chain data;
+    data.push(spool_.take(kFileSlice));
+    request_.send(std::move(data), false, !buffering_);
+  }
+  return stored_.empty() && !spool_.waiting();
+}
+
+uint64_t GatewayRun::rate_delay() {
+  if (!rate_) return 0;
+  const uint64_t elapsed = worker_.loop.now() - relay_started_;
+  const uint64_t allowed = rate_ * (elapsed / 1000 + 1);
+  if (relayed_ < allowed) return 0;
+  return (relayed_ - allowed) * 1000 / rate_ + 1;
+}
+
+void GatewayRun::take_trailers() {
+  if (!exchange_->trailers) return;
+  record_.trailers = exchange_->trailers;
+  if (!settings_.pass_trailers) return;
+  for (const Header& header : *exchange_->trailers) {
+    if (settings_.hidden.contains(header)) continue;
+    request_.response().trailers.add(request_.arena(), header);
+  }
+}
+
+PhaseResult GatewayRun::truncated() {
+  if (exchange_->was_reset) {
+    request_.set_activity("");
+    if (exchange_->reset.reason[0]) log(Severity::error, exchange_->reset.reason);
+  } else if (exchange_->error) {
+    log(Severity::error, std::string(exchange_->failed_call) + " failed", exchange_->error);
+  } else {
+    log(Severity::error, "upstream prematurely closed connection");
+  }
+  // The client must see that the body is not whole: its connection ends without the last chunk.
+  request_.disable_keep_alive();
+  return finish(502);
+}
+
+Task<PhaseResult> GatewayRun::relay() {
+  request_.set_activity("reading upstream");
+  int reads = 0;
+  for (;;) {
+    if (request_.client_gone()) co_return finish(499);
+    const int body_status = send_body();
+    if (body_status) co_return finish(body_status);
+    const bool nothing_kept = forward_stored();
+    if (!exchange_->inbox.empty()) {
+      Chain data = std::move(exchange_->inbox);
+      exchange_->inbox.clear();
+      const size_t bytes = data.bytes();
+      relayed_ += bytes;
+      connection_->codec().consumed(exchange_->stream, bytes);
+      if (nothing_kept && exchange_->ended && request_.output_ready()) {
+        take_trailers();
+        end_attempt(upstream::Selection::Result::ok);
+        release_connection();
+        request_.send(std::move(data), true);
+        co_return PhaseResult::done();
+      }
+      if (nothing_kept && request_.output_ready()) {
+        request_.send(std::move(data), false, !buffering_);
+      } else {
+        spool(std::move(data));
+      }
+    }
+    if (exchange_->ended) {
+      take_trailers();
+      end_attempt(upstream::Selection::Result::ok);
+      release_connection();
+      // The peer is done with; the rest is between us and the client.
+      while (!forward_stored()) {
+        if (request_.client_gone()) co_return PhaseResult::status(499);
+        if (co_await request_.event().wait() == Wait::cancelled) co_return PhaseResult::status(499);
+      }
+      request_.send(Chain(), true);
+      co_return PhaseResult::done();
+    }
+    if (exchange_->was_reset) co_return truncated();
+
+    // May more be read now?
+    const uint64_t delay = rate_delay();
+    const bool kept = !stored_.empty() || spool_.waiting();
+    const uint64_t memory = settings_.buffers.count * settings_.buffers.size;
+    bool room = request_.output_ready() && !kept;
+    if (!room && buffering_) {
+      room = stored_.bytes() < memory && !spool_.waiting();
+      room |= spool_.size() < settings_.temp_file_limit();
+    }
+    exchange_->want_read = room && !delay;
+    if (exchange_->want_read) {
+      if (reads < kReadsInARow && connection_->read_some()) {
+        ++reads;
+        continue;
+      }
+      if (reads >= kReadsInARow) connection_->read_later();
+    }
+    if (exchange_->ended || exchange_->was_reset || !exchange_->inbox.empty()) continue;
+    if (exchange_->closed && exchange_->want_read) co_return truncated();
+    reads = 0;
+    uint64_t left = 0;
+    if (exchange_->want_read) {
+      left = time_left(settings_.read_timeout.value);
+      if (!left) {
+        log(Severity::error, "upstream timed out", ETIMEDOUT);
+        request_.disable_keep_alive();
+        co_return finish(504);
+      }
+    } else {
+      // While we do not read, the peer's silence is our doing.
+      moved_at_ = worker_.loop.now();
+    }
+    if (delay) left = delay;
+    if (co_await request_.event().wait(left) == Wait::cancelled) co_return finish(499);
+  }
+}
+
+PhaseResult GatewayRun::begin_tunnel() {
+  Response& response = request_.response();
+  take_head();
+  response.upgraded = true;
+  response.content_length = -1;
+  request_.send_head();
+  update_counts();
+  TunnelOptions options;
+  options.read_timeout = static_cast<uint64_t>(settings_.read_timeout.value);
+  options.send_timeout = static_cast<uint64_t>(settings_.send_timeout.value);
+  options.connection = request_.connection().serial;
+  options.error_log = request_.settings<CoreSettings>().error_log;
+  std::unique_ptr<TunnelHandover> client = request_.begin_tunnel();
+  if (!client) return finish(499);
+  Chain early = connection_->take_raw();
+  std::unique_ptr<net::Stream> stream = connection_->take_stream();
+  drop_connection();
+  start_tunnel(worker_, std::move(client), std::move(stream), std::move(early),
+               std::move(selection_), options);
+  return PhaseResult::done();
+}
+
+}  // namespace weir::http

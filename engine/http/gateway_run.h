@@ -1,0 +1,116 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "engine/http/gateway.h"
+#include "engine/http/request.h"
+#include "engine/http/upstream_record.h"
+#include "engine/http/upstream_spool.h"
+#include "engine/upstream/runtime.h"
+
+namespace weir::http {
+
+// One run of a plan: the state that its steps share. Made in the request's arena; only gateway*.cc
+// know it.
+class GatewayRun {
+ public:
+  GatewayRun(Request& request, GatewayPlan& plan);
+  ~GatewayRun();
+  // The handler's task.
+  Task<PhaseResult> run();
+
+ private:
+  // What comes of a step.
+  struct Step {
+    enum class Kind : uint8_t {
+      go_on,   // the next step
+      retry,   // this peer is done with: try the next
+      finish,  // `status` is the answer
+    };
+    Kind kind = Kind::go_on;
+    int status = 0;
+  };
+  static Step go_on() { return Step(); }
+  static Step finish_with(int status) {
+    Step step;
+    step.kind = Step::Kind::finish;
+    step.status = status;
+    return step;
+  }
+
+  // --- gateway.cc: until the response head is here
+  Task<int> prepare_body();
+  Task<int> resolve();
+  void make_request();
+  Step begin_attempt();
+  Step open_connection(const net::Address& address);
+  net::ConnectOptions connect_options(bool& ok);
+  Task<Step> exchange_heads();
+  void send_request_head();
+  // Hands request body to the connection. A status when the client's body is broken.
+  int send_body();
+  void pass_interim();
+  Step judge_failure();
+  // This attempt failed for `why`: whether another follows.
+  Step attempt_failed(NextUpstream why, int status, bool no_live_peer = false);
+  bool may_try_next(NextUpstream why) const;
+  Step client_left();
+  void end_attempt(upstream::Selection::Result result);
+  void drop_connection();
+  void release_connection();
+  void update_counts();
+  PhaseResult finish(int status);
+  void log(Severity severity, std::string_view text, int error = 0);
+  // Milliseconds until `limit` since the last byte moved either way; 0: it has passed.
+  uint64_t time_left(int64_t limit);
+
+  // --- gateway_response.cc: the head
+  Step judge_status();
+  // Fills the response. False with `redirected_` set for X-Accel-Redirect.
+  bool take_head();
+  void take_field(const Header& header);
+  void take_accel(const Header& header);
+  PhaseResult accel_redirect(std::string_view target);
+
+  // --- gateway_relay.cc: the body
+  Task<PhaseResult> relay();
+  void spool(Chain&& data);
+  bool forward_stored();
+  void take_trailers();
+  PhaseResult truncated();
+  uint64_t rate_delay();
+  PhaseResult begin_tunnel();
+
+  Request& request_;
+  GatewayPlan& plan_;
+  const GatewaySettings& settings_;
+  Worker& worker_;
+  UpstreamRecord& record_;
+  std::unique_ptr<upstream::Cluster> resolved_;  // made at run time
+  const upstream::Cluster* cluster_ = nullptr;
+  std::unique_ptr<upstream::Selection> selection_;
+  std::unique_ptr<UpstreamConnection> connection_;
+  UpstreamExchange* exchange_ = nullptr;
+  MessageHead head_;
+  Chain body_;                 // the whole body, kept for replays
+  bool streaming_ = false;     // the body is sent while it comes
+  bool body_given_ = false;    // all of it is with the codec
+  size_t body_owed_ = 0;       // streamed bytes the client gets credit for when they are written
+  bool cached_ = false;        // the connection came from the pool
+  bool request_sent_ = false;  // a byte of it may have reached a peer
+  bool buffering_ = false;
+  bool unused_response_ = false;
+  uint64_t first_started_ = 0;
+  uint64_t attempt_started_ = 0;
+  uint64_t moved_ = 0;     // bytes both ways at the last look
+  uint64_t moved_at_ = 0;  // when that changed
+  uint64_t head_bytes_ = 0;
+  uint64_t rate_ = 0;
+  uint64_t relayed_ = 0;
+  uint64_t relay_started_ = 0;
+  Chain stored_;  // body bytes the client cannot take yet
+  Spool spool_;
+};
+
+}  // namespace weir::http

@@ -1,0 +1,276 @@
+#include <algorithm>
+
+#include "confparse/address.h"
+#include "confparse/setters.h"
+#include "engine/http/builder.h"
+#include "modules/http/proxy.h"
+
+// Setters of the directives that have rules of their own, and what is settled per scope.
+namespace weir::http::proxy {
+namespace {
+
+constexpr std::string_view kHiddenByDefault[] = {
+    "Date",            "Server",           "X-Pad",           "X-Accel-Expires",
+    "X-Accel-Redirect", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset"};
+
+// Fields that are never taken from the client: they have values of their own or belong to one
+// connection.
+constexpr std::string_view kDefaults[] = {"Host", "Connection", "Content-Length",
+                                          "Transfer-Encoding", "TE", "Keep-Alive",
+                                          "Expect", "Upgrade"};
+
+template <class Rule>
+RuleList<Rule>* begin_list(Compiler& compiler, Scope& scope, const Statement& at,
+                           RuleList<Rule> ProxySettings::*member) {
+  auto& list = scope.write<ProxySettings>().*member;
+  if (compiler.first_use(scope)) list = {};
+  if (list.state == RuleList<Rule>::State::off) {
+    compiler.duplicate(at);
+    return nullptr;
+  }
+  return &list;
+}
+
+// "off" stands alone. True when the word was handled.
+template <class Rule>
+bool take_off(Compiler& compiler, const Statement& at, RuleList<Rule>& list) {
+  if (at.argument_count() != 1 || at.argument(0) != "off") return false;
+  if (list.state == RuleList<Rule>::State::rules) {
+    compiler.duplicate(at);
+  } else {
+    list.state = RuleList<Rule>::State::off;
+  }
+  return true;
+}
+
+// "text", "~expression", "~*expression".
+bool read_matcher(Compiler& compiler, const Statement& at, const conf::Word& word, bool ignore_case,
+                  Matcher& out) {
+  if (word.text.starts_with('~')) {
+    std::string_view text = word.text.substr(1);
+    if (text.starts_with('*')) {
+      text.remove_prefix(1);
+      ignore_case = true;
+    }
+    auto pattern = conf::make_pattern(compiler, at, text, ignore_case);
+    if (!pattern) return false;
+    out.pattern = std::move(pattern);
+    return true;
+  }
+  out.text = compiler.make_template(at, word);
+  return true;
+}
+
+void set_cookie_rule(Compiler& compiler, Scope& scope, const Statement& at,
+                     RuleList<RewriteRule> ProxySettings::*member, bool domain) {
+  RuleList<RewriteRule>* list = begin_list(compiler, scope, at, member);
+  if (!list || take_off(compiler, at, *list)) return;
+  if (at.argument_count() == 1) return compiler.invalid_parameter(at, at.words[1]);
+  RewriteRule rule;
+  conf::Word word = at.words[1];
+  // A leading dot of a domain does not count.
+  if (domain && word.text.starts_with('.')) word.text.remove_prefix(1);
+  if (!read_matcher(compiler, at, word, domain, rule.match)) return;
+  rule.replacement = compiler.make_template(at, at.words[2]);
+  list->state = RuleList<RewriteRule>::State::rules;
+  list->rules.push_back(std::move(rule));
+}
+
+RewriteRule inverse_of(const ProxyPass& pass) {
+  RewriteRule rule;
+  rule.match.text = conf::Template::literal(pass.uri.empty() ? pass.url + "/" : pass.url);
+  rule.replacement = conf::Template::literal(pass.uri.empty() ? "/" : pass.location);
+  return rule;
+}
+
+// Reports a check of nginx's merge: its place is the closing brace of http.
+void error_at_end(Compiler& compiler, std::string text) {
+  static const conf::Word word{"http", {}, 0};
+  Statement closing;
+  closing.words = {&word, 1};
+  closing.terminator = compiler.root_block().close;
+  compiler.error(closing, std::move(text));
+}
+
+void check_buffers(Compiler& compiler, const GatewaySettings& settings) {
+  if (settings.buffers.count < 2) {
+    return error_at_end(compiler, "there must be at least 2 \"proxy_buffers\"");
+  }
+  const size_t largest = std::max(settings.buffer_size.value, settings.buffers.size);
+  const size_t busy = settings.busy_buffers_size ? settings.busy_buffers_size->value : 2 * largest;
+  static constexpr char kAtLeast[] =
+      "must be equal to or greater than the maximum of the value of \"proxy_buffer_size\" and one "
+      "of the \"proxy_buffers\"";
+  if (busy < largest) {
+    return error_at_end(compiler, std::string("\"proxy_busy_buffers_size\" ") + kAtLeast);
+  }
+  if (busy > (settings.buffers.count - 1) * settings.buffers.size) {
+    return error_at_end(compiler,
+                        "\"proxy_busy_buffers_size\" must be less than the size of all "
+                        "\"proxy_buffers\" minus one buffer");
+  }
+  if (settings.temp_file_write_size && settings.temp_file_write_size->value < largest) {
+    return error_at_end(compiler, std::string("\"proxy_temp_file_write_size\" ") + kAtLeast);
+  }
+  if (settings.temp_file_limit() != 0 && settings.temp_file_limit() < largest) {
+    return error_at_end(compiler,
+                        std::string("\"proxy_max_temp_file_size\" must be equal to zero to disable "
+                                    "temporary files usage or ") +
+                            kAtLeast);
+  }
+}
+
+void settle_hidden(GatewaySettings& settings) {
+  settings.hidden = {};
+  for (const std::string_view name : kHiddenByDefault) settings.hidden.add(name);
+  for (const std::string& name : settings.hide_headers) settings.hidden.add(name);
+  for (const std::string& name : settings.pass_headers) settings.hidden.remove(name);
+}
+
+void settle_set_names(ProxySettings& settings) {
+  settings.set_names = {};
+  for (const std::string_view name : kDefaults) settings.set_names.add(name);
+  for (const HeaderRule& rule : settings.set_headers) settings.set_names.add(rule.name);
+}
+
+std::string make_traits(const ProxySettings& settings) {
+  const GatewaySettings& shared = settings.gateway;
+  std::string traits = settings.http_version == HttpVersion::http_1_0 ? "http/1.0" : "http/1.1";
+  if (shared.bind.enabled) {
+    traits += " bind=" + shared.bind.address.text() + (shared.bind.transparent ? "!" : "");
+  }
+  if (shared.socket_keepalive) traits += " keepalive";
+  if (shared.socket_receive_buffer.value || shared.socket_send_buffer.value) {
+    traits += " buffers=" + std::to_string(shared.socket_receive_buffer.value) + "," +
+              std::to_string(shared.socket_send_buffer.value);
+  }
+  return traits;
+}
+
+}  // namespace
+
+void set_header(Compiler& compiler, Scope& scope, const Statement& at) {
+  auto& settings = scope.write<ProxySettings>();
+  if (compiler.first_use(scope)) settings.set_headers.clear();
+  HeaderRule rule;
+  rule.name = at.argument(0);
+  rule.id = find_header_id(rule.name);
+  rule.value = compiler.make_template(at, at.words[2]);
+  settings.set_headers.push_back(std::move(rule));
+}
+
+void set_body(Compiler& compiler, Scope& scope, const Statement& at) {
+  auto& settings = scope.write<ProxySettings>();
+  settings.body = compiler.make_template(at, at.words[1]);
+  settings.has_body = true;
+}
+
+void set_redirect(Compiler& compiler, Scope& scope, const Statement& at) {
+  RuleList<RewriteRule>* list = begin_list(compiler, scope, at, &ProxySettings::redirect);
+  if (!list || take_off(compiler, at, *list)) return;
+  RewriteRule rule;
+  if (at.argument_count() == 1) {
+    if (at.argument(0) != "default") return compiler.invalid_parameter(at, at.words[1]);
+    const ProxyPass* pass = scope.own<ProxyPass>();
+    if (!pass) {
+      return compiler.error(
+          at, "\"proxy_redirect default\" should be placed after the \"proxy_pass\" directive");
+    }
+    if (pass->url.empty()) {
+      return compiler.error(at,
+                            "\"proxy_redirect default\" cannot be used with \"proxy_pass\" "
+                            "directive with variables");
+    }
+    rule = inverse_of(*pass);
+  } else {
+    if (!read_matcher(compiler, at, at.words[1], false, rule.match)) return;
+    rule.replacement = compiler.make_template(at, at.words[2]);
+  }
+  list->state = RuleList<RewriteRule>::State::rules;
+  list->rules.push_back(std::move(rule));
+}
+
+void set_cookie_domain(Compiler& compiler, Scope& scope, const Statement& at) {
+  set_cookie_rule(compiler, scope, at, &ProxySettings::cookie_domain, true);
+}
+
+void set_cookie_path(Compiler& compiler, Scope& scope, const Statement& at) {
+  set_cookie_rule(compiler, scope, at, &ProxySettings::cookie_path, false);
+}
+
+void set_cookie_flags(Compiler& compiler, Scope& scope, const Statement& at) {
+  RuleList<CookieFlagRule>* list = begin_list(compiler, scope, at, &ProxySettings::cookie_flags);
+  if (!list || take_off(compiler, at, *list)) return;
+  if (at.argument_count() == 1) return compiler.invalid_parameter(at, at.words[1]);
+  CookieFlagRule rule;
+  if (!read_matcher(compiler, at, at.words[1], true, rule.match)) return;
+  for (const conf::Word& word : at.words.subspan(2)) {
+    rule.flags.push_back(compiler.make_template(at, word));
+  }
+  list->state = RuleList<CookieFlagRule>::State::rules;
+  list->rules.push_back(std::move(rule));
+}
+
+void set_bind(Compiler& compiler, Scope& scope, const Statement& at) {
+  auto& bind = scope.write<ProxySettings>().gateway.bind;
+  bind = {};
+  if (at.argument(0) == "off") return;
+  const conf::Template text = compiler.make_template(at, at.words[1]);
+  if (text.is_literal()) {
+    const auto address = net::Address::parse(text.literal_text());
+    if (!address || !address->is_ip()) {
+      return compiler.error(at, "invalid address \"" + std::string(at.argument(0)) + "\"", {},
+                            &at.words[1]);
+    }
+    bind.address = *address;
+  } else {
+    bind.template_ = text;
+  }
+  if (at.argument_count() == 2) {
+    if (at.argument(1) != "transparent") return compiler.invalid_parameter(at, at.words[2]);
+    bind.transparent = true;
+  }
+  bind.enabled = true;
+}
+
+void set_temp_path(Compiler& compiler, Scope& scope, const Statement& at) {
+  read_temp_path(compiler, at, scope.write<ProxySettings>().gateway.temp_path);
+}
+
+void set_limit_rate(Compiler& compiler, Scope& scope, const Statement& at) {
+  const conf::Template text = compiler.make_template(at, at.words[1]);
+  if (text.is_literal() && !conf::parse_size(text.literal_text())) {
+    return compiler.error(at, "\"proxy_limit_rate\" directive invalid value", {}, &at.words[1]);
+  }
+  scope.write<ProxySettings>().gateway.limit_rate = text;
+}
+
+void set_send_lowat(Compiler& compiler, Scope& scope, const Statement& at) {
+  conf::Bytes value;
+  if (!conf::read_setting(compiler, scope, at, value)) return;
+  if (value.value != 0) compiler.warn(at, "\"proxy_send_lowat\" is not supported, ignored");
+}
+
+void finish(Compiler& compiler, Scope& self, const Scope* parent) {
+  if (!parent || !self.same<ProxySettings>(*parent)) {
+    auto& settings = self.write<ProxySettings>();
+    settle_hidden(settings.gateway);
+    settle_set_names(settings);
+    check_buffers(compiler, settings.gateway);
+  }
+  const ProxyPass* pass = self.own<ProxyPass>();
+  if (!pass) return;
+  if (self.get<ProxySettings>().redirect.state == RuleList<RewriteRule>::State::unset &&
+      !pass->url.empty()) {
+    auto& redirect = self.write<ProxySettings>().redirect;
+    redirect.state = RuleList<RewriteRule>::State::rules;
+    redirect.rules.push_back(inverse_of(*pass));
+  }
+  const std::string traits = make_traits(self.get<ProxySettings>());
+  if (traits == pass->traits) return;
+  auto& own = self.write_own<ProxyPass>();
+  own.traits = traits;
+  own.local_traits = traits + " in " + own.place;
+}
+
+}  // namespace weir::http::proxy
