@@ -13,14 +13,19 @@ struct weir::conf::EnumWords<weir::http::proxy::HttpVersion> {
 template <>
 struct weir::conf::EnumWords<weir::http::NextUpstream> {
   using E = weir::http::NextUpstream;
-  static constexpr std::pair<std::string_view, E> words[] = {
-      {"error", E::error},       {"timeout", E::timeout},
-      {"invalid_header", E::invalid_header}, {"non_idempotent", E::non_idempotent},
-      {"http_500", E::http_500}, {"http_502", E::http_502},
-      {"http_503", E::http_503}, {"http_504", E::http_504},
-      {"http_403", E::http_403}, {"http_404", E::http_404},
-      {"http_429", E::http_429}, {"updating", E::updating},
-      {"off", E::off}};
+  static constexpr std::pair<std::string_view, E> words[] = {{"error", E::error},
+                                                             {"timeout", E::timeout},
+                                                             {"invalid_header", E::invalid_header},
+                                                             {"non_idempotent", E::non_idempotent},
+                                                             {"http_500", E::http_500},
+                                                             {"http_502", E::http_502},
+                                                             {"http_503", E::http_503},
+                                                             {"http_504", E::http_504},
+                                                             {"http_403", E::http_403},
+                                                             {"http_404", E::http_404},
+                                                             {"http_429", E::http_429},
+                                                             {"updating", E::updating},
+                                                             {"off", E::off}};
 };
 
 template <>
@@ -315,7 +320,9 @@ constexpr Directive kDirectives[] = {
      .doc = "Version of the protocol spoken to the upstream."},
 };
 
-void prepare(Compiler& compiler, Scope&) { define_variables(compiler.variables()); }
+void prepare(Compiler& compiler, Scope&) {
+  define_variables(compiler.variables());
+}
 
 }  // namespace
 }  // namespace proxy

@@ -13,8 +13,8 @@
 #include "engine/http/gateway.h"
 #include "engine/http/request.h"
 
-// ngx_http_proxy_module: proxy.cc holds the directives, proxy_values.cc their setters, proxy_pass.cc
-// proxy_pass itself, proxy_request.cc what is sent, proxy_rewrite.cc what comes back.
+// ngx_http_proxy_module: proxy.cc holds the directives, proxy_values.cc their setters,
+// proxy_pass.cc proxy_pass itself, proxy_request.cc what is sent, proxy_rewrite.cc what comes back.
 namespace weir::http::proxy {
 
 enum class HttpVersion : uint8_t { http_1_0, http_1_1 };
@@ -66,7 +66,7 @@ struct ProxySettings {
 // proxy_pass of one scope; nested locations do not see it.
 struct ProxyPass {
   static constexpr bool kSeenByIf = true;
-  std::string url;       // as written
+  std::string url;        // as written
   conf::Template target;  // when it has variables
   const upstream::Cluster* cluster = nullptr;
   std::string host_header;  // $proxy_host

@@ -58,8 +58,6 @@ std::unique_ptr<Codec> make_codec(CodecReceiver& receiver, uint32_t head_limit) 
   return h1::make_client_codec(receiver, options);
 }
 
-
-
 class Plan final : public GatewayPlan {
  public:
   Plan(const ProxySettings& settings, const ProxyPass& pass) : proxy_(settings), pass_(pass) {
@@ -113,11 +111,9 @@ int Plan::aim(Request& request) {
 }
 
 const upstream::Cluster* Plan::find_cluster(const Request& request, const conf::Url& url) const {
-  const std::string host =
-      url.kind == conf::Url::Kind::unix_socket ? "unix:" + url.host : url.host;
+  const std::string host = url.kind == conf::Url::Kind::unix_socket ? "unix:" + url.host : url.host;
   for (const auto& known : request.graph().clusters) {
-    const bool same_port =
-        known->default_port == 0 ? url.no_port : known->default_port == url.port;
+    const bool same_port = known->default_port == 0 ? url.no_port : known->default_port == url.port;
     if (same_port && conf::equal_without_case(known->host, host)) return known.get();
   }
   return nullptr;
@@ -221,9 +217,7 @@ void Plan::make_head(Request& request, const BodyLength& body, MessageHead& head
     }
     if (!value.empty()) head.headers.add(arena, Header{rule.name, value, rule.id});
   }
-  const auto is_given = [given](HeaderId id) {
-    return given >> static_cast<unsigned>(id) & 1;
-  };
+  const auto is_given = [given](HeaderId id) { return given >> static_cast<unsigned>(id) & 1; };
   if (!is_given(HeaderId::host)) {
     head.headers.add(arena, Header{"Host", context.host, HeaderId::host});
   }
@@ -297,8 +291,7 @@ void set_pass(Compiler& compiler, Scope& scope, const Statement& at) {
   if (!starts_without_case(text, kScheme)) {
     return compiler.error(at, "invalid URL prefix", "It must begin with http://.", &at.words[1]);
   }
-  const conf::Url url =
-      conf::parse_url(compiler.world(), text.substr(kScheme.size()), url_rules());
+  const conf::Url url = conf::parse_url(compiler.world(), text.substr(kScheme.size()), url_rules());
   if (!url.ok()) {
     return compiler.error(at, url.problem + " in upstream \"" + url.text + "\"", {}, &at.words[1]);
   }

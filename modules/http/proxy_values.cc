@@ -6,22 +6,32 @@
 #include "modules/http/proxy.h"
 
 // Setters of the directives that have rules of their own, and what is settled per scope.
+namespace weir::http {
+// engine/http/builder.h
+void read_temp_path(conf::Compiler& compiler, const conf::Statement& statement, TempPath& to);
+}  // namespace weir::http
+
 namespace weir::http::proxy {
 namespace {
 
-constexpr std::string_view kHiddenByDefault[] = {
-    "Date",            "Server",           "X-Pad",           "X-Accel-Expires",
-    "X-Accel-Redirect", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset"};
+constexpr std::string_view kHiddenByDefault[] = {"Date",
+                                                 "Server",
+                                                 "X-Pad",
+                                                 "X-Accel-Expires",
+                                                 "X-Accel-Redirect",
+                                                 "X-Accel-Limit-Rate",
+                                                 "X-Accel-Buffering",
+                                                 "X-Accel-Charset"};
 
 // Fields that are never taken from the client: they have values of their own or belong to one
 // connection.
-constexpr std::string_view kDefaults[] = {"Host", "Connection", "Content-Length",
-                                          "Transfer-Encoding", "TE", "Keep-Alive",
-                                          "Expect", "Upgrade"};
+constexpr std::string_view kDefaults[] = {
+    "Host", "Connection", "Content-Length", "Transfer-Encoding",
+    "TE",   "Keep-Alive", "Expect",         "Upgrade"};
 
 template <class Rule>
 RuleList<Rule>* begin_list(Compiler& compiler, Scope& scope, const Statement& at,
-                           RuleList<Rule> ProxySettings::*member) {
+                           RuleList<Rule> ProxySettings::* member) {
   auto& list = scope.write<ProxySettings>().*member;
   if (compiler.first_use(scope)) list = {};
   if (list.state == RuleList<Rule>::State::off) {
@@ -62,7 +72,7 @@ bool read_matcher(Compiler& compiler, const Statement& at, const conf::Word& wor
 }
 
 void set_cookie_rule(Compiler& compiler, Scope& scope, const Statement& at,
-                     RuleList<RewriteRule> ProxySettings::*member, bool domain) {
+                     RuleList<RewriteRule> ProxySettings::* member, bool domain) {
   RuleList<RewriteRule>* list = begin_list(compiler, scope, at, member);
   if (!list || take_off(compiler, at, *list)) return;
   if (at.argument_count() == 1) return compiler.invalid_parameter(at, at.words[1]);

@@ -95,9 +95,9 @@ void set_keepalive(Compiler& compiler, Scope&, const Statement& at) {
   builder.keepalive_seen = true;
   const std::optional<int64_t> count = conf::parse_number(at.argument(0));
   if (!count || *count > INT32_MAX) {
-    return compiler.error(at, "invalid value \"" + std::string(at.argument(0)) +
-                                  "\" in \"keepalive\" directive",
-                          {}, &at.words[1]);
+    return compiler.error(
+        at, "invalid value \"" + std::string(at.argument(0)) + "\" in \"keepalive\" directive", {},
+        &at.words[1]);
   }
   bool local = false;
   if (at.argument_count() == 2) {
@@ -119,7 +119,7 @@ void set_keepalive_requests(Compiler& compiler, Scope&, const Statement& at) {
   if (cluster) cluster->keepalive.requests = static_cast<uint64_t>(*value);
 }
 
-template <uint64_t upstream::KeepalivePolicy::*field>
+template <uint64_t upstream::KeepalivePolicy::* field>
 void set_keepalive_time(Compiler& compiler, Scope&, const Statement& at) {
   Cluster* cluster = compiler.state<UpstreamBuilder>().current;
   const std::optional<int64_t> value = conf::parse_milliseconds(at.argument(0));
@@ -175,9 +175,13 @@ constexpr Directive kDirectives[] = {
      .doc = "Closes a connection that has been idle this long."},
 };
 
-void prepare(Compiler& compiler, Scope&) { define_gateway_variables(compiler.variables()); }
+void prepare(Compiler& compiler, Scope&) {
+  define_gateway_variables(compiler.variables());
+}
 
-void complete(Compiler& compiler, Scope&) { compiler.state<UpstreamBuilder>().complete(compiler); }
+void complete(Compiler& compiler, Scope&) {
+  compiler.state<UpstreamBuilder>().complete(compiler);
+}
 
 }  // namespace
 
@@ -204,10 +208,10 @@ Cluster* UpstreamBuilder::define(Compiler& compiler, const Statement& at, std::s
     }
     if (!entry.no_port) {
       // Reported at the use that came first, with its place in the text.
-      compiler.late_error(at.number, 0,
-                          "upstream \"" + std::string(name) + "\" may not have port " +
-                              std::to_string(entry.port),
-                          entry.at);
+      compiler.late_error(
+          at.number, 0,
+          "upstream \"" + std::string(name) + "\" may not have port " + std::to_string(entry.port),
+          entry.at);
       return nullptr;
     }
     entry.defined = true;
@@ -276,8 +280,8 @@ void UpstreamBuilder::complete(Compiler& compiler) {
     Server server;
     server.name = cluster.host;
     for (const conf::SocketAddress& address : answer.value) {
-    server.addresses.push_back(net::Address::from_bytes(address.bytes));
-  }
+      server.addresses.push_back(net::Address::from_bytes(address.bytes));
+    }
     cluster.servers.push_back(std::move(server));
   }
 }

@@ -19,8 +19,9 @@ extern const conf::Module kUpstreamModule;
 // implies. A name may be used before its block is read; all are linked at the end of http.
 class UpstreamBuilder final : public conf::CompilerState {
  public:
-  // The group that `url` (of a proxy_pass and its like, parsed without resolving) names: an upstream
-  // block, read or to come, or a group of its own, resolved at the end. Null after an error.
+  // The group that `url` (of a proxy_pass and its like, parsed without resolving) names: an
+  // upstream block, read or to come, or a group of its own, resolved at the end. Null after an
+  // error.
   const upstream::Cluster* refer(conf::Compiler& compiler, const conf::Statement& at,
                                  const conf::Url& url);
   // For an upstream block. Null after an error.
