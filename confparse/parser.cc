@@ -12,6 +12,15 @@ namespace {
 // Reading stops after so many problems.
 constexpr size_t kMostProblems = 200;
 
+// "open() "PATH" failed (2: No such file or directory)"; a long path is cut as nginx cuts it, to
+// leave room for the reason.
+std::string failed(const char* call, const std::string& path, int error) {
+  constexpr size_t kMost = 974;
+  std::string text = std::string(call) + "() \"" + path + "\" failed";
+  if (text.size() > kMost) text = text.substr(0, kMost) + "...";
+  return text + " (" + std::to_string(error) + ": " + std::strerror(error) + ")";
+}
+
 class Parser {
  public:
   Parser(World& world, Sources& sources, const ParseOptions& options, Tree& tree)
@@ -86,11 +95,6 @@ void Parser::finish() {
   tree_.root.statements = tree_.arena.copy(open_statements_.data(), open_statements_.size());
   tree_.root.close = end_;
   tree_.root.end_number = ++number_;
-}
-
-std::string failed(const char* call, const std::string& path, int error) {
-  return std::string(call) + "() \"" + path + "\" failed (" + std::to_string(error) + ": " +
-         std::strerror(error) + ")";
 }
 
 FileId Parser::read(const std::string& path, const Statement* at) {

@@ -8,6 +8,7 @@ namespace weir::conf {
 namespace {
 
 constexpr size_t kMostColumns = 160;
+constexpr size_t kLongestText = 1024;  // where nginx cuts a message, before the place is added
 
 bool fails(const Diagnostic& diagnostic) {
   return diagnostic.severity <= Severity::crit;
@@ -75,7 +76,7 @@ std::string_view severity_name(Severity severity) {
 }
 
 std::string nginx_text(const Diagnostic& diagnostic, const Sources& sources) {
-  std::string text = diagnostic.text;
+  std::string text = diagnostic.text.substr(0, kLongestText);
   if (diagnostic.placed) text += sources.place(diagnostic.nginx_place);
   return text;
 }
@@ -101,7 +102,7 @@ std::string render_explained(std::span<const Diagnostic> sorted, const Sources& 
              std::to_string(at.column) + ": ";
     }
     out += severity_name(diagnostic.severity);
-    out += ": " + printable(diagnostic.text) + "\n";
+    out += ": " + printable(diagnostic.text.substr(0, kLongestText)) + "\n";
     if (shown) append_source(out, diagnostic.span, sources);
     if (!diagnostic.help.empty()) out += "         " + printable(diagnostic.help) + "\n";
     if (shown) append_includes(out, diagnostic.span.file, sources);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstddef>
 #include <cstring>
 
@@ -272,7 +273,21 @@ Answer<gid_t> DryWorld::group(const std::string&) {
 
 // --- virtual -------------------------------------------------------------------------------------
 
+namespace {
+
+bool is_too_long(const std::string& path) {
+  size_t component = 0;
+  for (const char c : path) {
+    component = c == '/' ? 0 : component + 1;
+    if (component > NAME_MAX) return true;
+  }
+  return path.size() >= PATH_MAX;
+}
+
+}  // namespace
+
 Answer<std::string> VirtualWorld::read_file(const std::string& path) {
+  if (is_too_long(path)) return failure<std::string>(ENAMETOOLONG);
   const auto found = files_.find(path);
   if (found == files_.end()) return failure<std::string>(is_directory(path).ok() ? EISDIR : ENOENT);
   if (reads_left_ == 0) return failure<std::string>(EMFILE);

@@ -10,6 +10,8 @@ from . import http
 WAIT = 10.0
 REQUEST_LINE = re.compile(rb"^([A-Za-z]+) [^\r\n]* HTTP/1\.[01]\r?$", re.M)
 
+FINAL = re.compile(rb"^HTTP/1\.[01] (?:101|[2-9]\d\d) ", re.M)
+
 
 class Client:
     def __init__(self, side):
@@ -113,6 +115,7 @@ class Client:
             end = self.stream.until(rest.encode("latin-1"), WAIT)
             data = self.stream.take(end if end >= 0 else len(self.stream.buffer))
             self.out.append(data + b"\n")
+            self.finals += len(FINAL.findall(data))
             if end < 0:
                 self.note(f"no {rest!r}: {self.stream.ended or 'silence'}")
             self.pending = False
@@ -121,6 +124,7 @@ class Client:
                 pass
             data = self.stream.take(len(self.stream.buffer))
             self.out.append(data + b"\n" if data else b"")
+            self.finals += len(FINAL.findall(data))
             self.note(f"connection {self.stream.ended or 'silent'}")
             self.pending = False
         elif word == "pause":

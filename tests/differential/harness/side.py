@@ -257,10 +257,12 @@ class Side:
     def logs(self, expected):
         """New lines of every log but the error log; waits until there are as many as there were answers."""
         deadline = time.monotonic() + 0.6
+        before = -1
         while True:
             found, count = self.new_lines()
-            if count >= expected or time.monotonic() > deadline:
-                break
+            if (count >= expected and count == before) or time.monotonic() > deadline:
+                break  # enough, and nothing came since the last look: several logs are written one after the other
+            before = count
             time.sleep(0.003)
         out = b""
         for name, (offset, text) in sorted(found.items()):

@@ -1,0 +1,79 @@
+// A configuration of hostile text: read, checked, compiled, and every kind of output made. The text
+// may hold further files, divided by lines "++++ NAME", so that includes are reached.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "confparse/compiler.h"
+#include "confparse/print.h"
+#include "confparse/render.h"
+#include "confparse/worlds.h"
+#include "test_schema.h"
+
+using namespace weir::conf;
+
+namespace {
+
+void add_files(VirtualWorld& world, std::string_view text) {
+  constexpr std::string_view kDivider = "\n++++ ";
+  std::string name = "nginx.conf";
+  for (;;) {
+    const size_t end = text.find(kDivider);
+    world.add_file("/c/" + name, std::string(text.substr(0, end)));
+    if (end == std::string_view::npos) return;
+    text.remove_prefix(end + kDivider.size());
+    const size_t line = text.find('\n');
+    name = text.substr(0, line);
+    if (line == std::string_view::npos) return;
+    text.remove_prefix(line + 1);
+  }
+}
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  VirtualWorld world(200, 1 << 20);
+  add_files(world, {reinterpret_cast<const char*>(data), size});
+  Sources sources;
+  ParseOptions options;
+  options.conf_prefix = "/c/";
+  options.limits.includes = 200;
+  options.limits.total_bytes = 1 << 20;
+  const Tree tree = parse_configuration(world, sources, "/c/nginx.conf", options);
+
+  Compiler compiler(world, sources, test::test_modules(), "/p", "/c/");
+  Scope root(kMain, nullptr);
+  const bool ok = compiler.compile(tree, root);
+  require(ok == !compiler.failed());
+  uint32_t before = 0;
+  for (const Diagnostic& diagnostic : compiler.diagnostics()) {
+    require(diagnostic.number >= before);
+    before = diagnostic.number;
+  }
+  render(compiler.diagnostics(), sources, "/c/nginx.conf");
+  render_json(compiler.diagnostics(), sources);
+
+  for (FileId file = 1; file <= sources.count(); ++file) {
+    TreeArena arena;
+    const std::string_view text = sources.text(file);
+    require(print_tokens(tokens_with_layout(sources, file, arena), text) == text);
+  }
+
+  // What is printed in one form reads as the same again.
+  if (tree.problems.empty()) {
+    const std::string printed = print_normalised(tree.root);
+    const FileId again = sources.add("printed", printed);
+    ParseOptions plain;
+    const Tree second = parse_source(world, sources, again, plain);
+    // Words longer than nginx takes can arise by quoting; includes are gone.
+    if (second.problems.empty()) require(print_normalised(second.root) == printed);
+  }
+  return 0;
+}
