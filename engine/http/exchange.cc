@@ -395,6 +395,7 @@ bool Exchange::begin_tunnel(TunnelHandover& to) {
     logged_ = true;
   } else {
     to.log.exchange_.reset(this);
+    session_->forget(*this);
   }
   Session* session = std::exchange(session_, nullptr);
   session->hand_over(to);

@@ -68,7 +68,6 @@ class Exchange {
   bool is_gone() const { return gone_; }
   // That, or the client has closed its direction, by which clients cancel.
   bool has_left() const { return left_; }
-  bool is_held_by_tunnel() const { return tunnel_ && !logged_; }
   const CoreSettings& settings() const { return main_->settings<CoreSettings>(); }
 
   // --- for requests

@@ -387,7 +387,8 @@ bool Session::settle() {
     }
   }
   settling_ = false;
-  if (state_ == State::closed || ((broken_ || end_told_) && !has_exchanges() && is_drained())) {
+  if (state_ == State::closed || (handed_over_ && !has_exchanges()) ||
+      ((broken_ || end_told_) && !has_exchanges() && is_drained())) {
     destroy();
     return false;
   }
@@ -413,7 +414,7 @@ Exchange* Session::find_over() {
 bool Session::end_exchange(Exchange& exchange) {
   if (handed_over_) {
     remove_exchange(exchange.stream());
-    if (!exchange.is_held_by_tunnel()) delete &exchange;
+    delete &exchange;
     destroy();
     return false;
   }
@@ -559,6 +560,10 @@ void Session::hand_over(TunnelHandover& to) {
   to.unsent.append(std::move(codec_->output()));
   to.stream = std::move(stream_);
   to.facts = std::move(facts_);
+}
+
+void Session::forget(Exchange& exchange) {
+  remove_exchange(exchange.stream());
 }
 
 void Session::close(bool with_reset) {

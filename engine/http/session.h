@@ -102,6 +102,8 @@ class Session final : public SocketHandler, public CodecReceiver {
   }
   // Takes the connection away for a tunnel; the session ends when its exchange is over.
   void hand_over(TunnelHandover& to);
+  // The exchange belongs to a tunnel now, whose log line it is to write.
+  void forget(Exchange& exchange);
   bool is_handed_over() const { return handed_over_; }
 
  private:
