@@ -53,8 +53,7 @@ void ClientBody::begin(Request& request, Mode mode) {
     send_continue();
     if (mode != Mode::discarding) {
       timer_.arm(exchange_.worker().loop,
-                 static_cast<uint64_t>(
-                     request.settings<CoreSettings>().client_body_timeout.value));
+                 static_cast<uint64_t>(request.settings<CoreSettings>().client_body_timeout.value));
     }
   }
   exchange_.want_body();
@@ -77,7 +76,9 @@ void ClientBody::begin_streaming(Request& request) {
   if (mode_ == Mode::waiting) begin(request, Mode::streaming);
 }
 
-void ClientBody::consumed(size_t bytes) { exchange_.credit(bytes); }
+void ClientBody::consumed(size_t bytes) {
+  exchange_.credit(bytes);
+}
 
 void ClientBody::discard() {
   if (mode_ == Mode::discarding) return;
@@ -249,8 +250,8 @@ bool ClientBody::open_file() {
 
 bool ClientBody::write_file(std::string_view data) {
   while (!data.empty()) {
-    ssize_t count = ::pwrite(file_->descriptor(), data.data(), data.size(),
-                             static_cast<off_t>(file_bytes_));
+    ssize_t count =
+        ::pwrite(file_->descriptor(), data.data(), data.size(), static_cast<off_t>(file_bytes_));
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) {
       reader_->log(Severity::crit, "pwrite() \"" + file_name_ + "\" failed",

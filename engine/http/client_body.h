@@ -10,8 +10,8 @@ namespace weir::http {
 
 class Exchange;
 
-// The body of an exchange's request. Before anybody asks, what arrived waits here without credit, so
-// that the session stops reading. Lives in the exchange.
+// The body of an exchange's request. Before anybody asks, what arrived waits here without credit,
+// so that the session stops reading. Lives in the exchange.
 class ClientBody final : public RequestBody {
  public:
   explicit ClientBody(Exchange& exchange);

@@ -16,7 +16,7 @@ struct Page {
   std::string_view text;
 };
 
-#define WEIR_PAGE(title, rest)                                                                   \
+#define WEIR_PAGE(title, rest) \
   "<html>\r\n<head><title>" title "</title></head>\r\n<body>\r\n<center><h1>" rest "\r\n"
 #define WEIR_PLAIN_PAGE(title) WEIR_PAGE(title, title "</h1></center>")
 #define WEIR_BAD_REQUEST_PAGE(why) \
@@ -206,8 +206,7 @@ PhaseResult ErrorPages::send_page(Request& request, int status) {
   if (!page.empty()) {
     data.push(Slice::borrowed(page));
     data.push(Slice::borrowed(page_tail(request.arena(), settings.server_tokens)));
-    if (settings.msie_padding && status >= 400 &&
-        request.received().version >= Version::http_1_0) {
+    if (settings.msie_padding && status >= 400 && request.received().version >= Version::http_1_0) {
       AgentFacts agent = agent_facts(request);
       if (agent.msie || agent.chrome) data.push(Slice::borrowed(kPadding));
     }

@@ -8,8 +8,8 @@ namespace weir::http {
 
 class Request;
 
-// What a status that a handler ended with becomes: an error_page of the configuration, or nginx's own
-// page for it.
+// What a status that a handler ended with becomes: an error_page of the configuration, or nginx's
+// own page for it.
 struct ErrorPages {
   // The head is not sent yet. Answers done, or redirected when an error_page leads elsewhere.
   static PhaseResult answer(Request& request, int status);

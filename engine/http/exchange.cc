@@ -57,7 +57,6 @@ Exchange::Exchange(Session& session, StreamId stream, Ref<Generation> generation
   main_->server_ = listener.default_server;
   main_->scope_ = listener.default_server->scope.get();
   main_->body_ = &body_;
-  main_->activity_ = "reading client request line";
   writing_ = &*main_;
 }
 
@@ -88,7 +87,9 @@ void Exchange::on_data(Slice data) {
   body_.on_data(std::move(data));
 }
 
-void Exchange::on_trailers(HeaderList& trailers) { body_.on_trailers(trailers); }
+void Exchange::on_trailers(HeaderList& trailers) {
+  body_.on_trailers(trailers);
+}
 
 void Exchange::on_end() {
   input_ended_ = true;
@@ -96,23 +97,25 @@ void Exchange::on_end() {
 }
 
 void Exchange::on_reset(const Reset& reset) {
-  if (reset.cause == Reset::Cause::malformed) {
-    keep_alive_ = false;
-    if (!head_received_) {
-      reset_status_ = reset.status == 0 ? 400 : reset.status;
-      reset_reason_ = reset.reason;
-      start_pending_ = true;
-    } else {
-      main_->log(Severity::info, reset.reason);
-      body_.fail(reset.status == 0 ? 400 : reset.status);
-    }
+  if (!head_received_ && reset.head != nullptr) {
+    head_ = reset.head;
+    main_->received_ = head_;
+  }
+  if (reset.cause != Reset::Cause::malformed) {
+    if (*reset.reason != 0) main_->log(Severity::info, reset.reason);
+    peer_gone(400);
     return;
   }
-  if (!head_received_) main_->activity_ = "reading client request headers";
-  if (!body_.complete() || !head_received_) {
-    main_->log(Severity::info, "client prematurely closed connection");
+  keep_alive_ = false;
+  int status = reset.status == 0 ? 400 : reset.status;
+  if (!head_received_) {
+    reset_status_ = status;
+    reset_reason_ = reset.reason;
+    start_pending_ = true;
+    return;
   }
-  peer_gone(400);
+  main_->log(Severity::info, reset.reason);
+  body_.fail(status);
 }
 
 // --- beginning
@@ -132,7 +135,6 @@ void Exchange::settle() {
     main_->received_ = head_;
   }
   if (*reset_reason_ != 0) main_->log(Severity::info, reset_reason_);
-  main_->activity_ = "";
   body_.no_continue();
   PhaseEngine::refuse(*main_, reset_status_);
 }
@@ -148,7 +150,7 @@ void Exchange::begin_request() {
   lingering_ = body_.present();
   choose_server();
   if (!target.ok) {
-    main.log(Severity::info, "client sent invalid request");
+    main.log(Severity::info, "client sent invalid request while reading client request line");
     PhaseEngine::refuse(main, 400);
     return;
   }
@@ -156,14 +158,14 @@ void Exchange::begin_request() {
   current.args = target.args;
   current.extension = target.extension;
   current.escape_needed = target.changed;
-  main.activity_ = "reading client request headers";
   if (head_->method == Method::trace || head_->method == Method::connect) {
-    main.log(Severity::info, head_->method == Method::trace ? "client sent TRACE method"
-                                                            : "client sent CONNECT method");
+    main.log(Severity::info,
+             head_->method == Method::trace
+                 ? "client sent TRACE method while reading client request headers"
+                 : "client sent CONNECT method while reading client request headers");
     PhaseEngine::refuse(main, 405);
     return;
   }
-  main.activity_ = "";
   PhaseEngine::begin(main);
 }
 
@@ -214,7 +216,9 @@ void Exchange::credit(size_t bytes) {
   session_->wake();
 }
 
-void Exchange::want_body() { wake(); }
+void Exchange::want_body() {
+  wake();
+}
 
 // --- ends
 
@@ -285,8 +289,14 @@ void Exchange::drop_output() {
   delay_timer_.cancel();
 }
 
-void Exchange::head_timed_out() {
-  main_->activity_ = head_ == nullptr ? "reading client request line" : "reading client request headers";
+void Exchange::head_timed_out(MessageHead* head) {
+  if (head != nullptr) {
+    head_ = head;
+    main_->received_ = head;
+  }
+  main_->activity_ = head_ == nullptr || head_->request_line.empty()
+                         ? "reading client request line"
+                         : "reading client request headers";
   main_->log(Severity::info, "client timed out", ETIMEDOUT);
   reset_ = settings().reset_timedout_connection;
   peer_gone(408);
@@ -386,6 +396,7 @@ bool Exchange::begin_tunnel(TunnelHandover& to) {
     logged_ = true;
   } else {
     to.log.exchange_.reset(this);
+    session_->forget(*this);
   }
   Session* session = std::exchange(session_, nullptr);
   session->hand_over(to);

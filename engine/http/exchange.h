@@ -49,13 +49,13 @@ class Exchange {
   void on_end();
   void on_reset(const Reset& reset);
   // --- told by the session, from its top level
-  void settle();            // goes on with what the codec told
-  void on_written();        // the output moved
-  void on_window();         // the peer's window opened
-  void peer_gone(int status);     // the connection is of no use any more: status for the log
-  void peer_left();               // the client has closed its direction
-  void head_timed_out();
-  void write_stalled();     // a write would block: send_timeout runs
+  void settle();               // goes on with what the codec told
+  void on_written();           // the output moved
+  void on_window();            // the peer's window opened
+  void peer_gone(int status);  // the connection is of no use any more: status for the log
+  void peer_left();            // the client has closed its direction
+  void head_timed_out(MessageHead* head);
+  void write_stalled();  // a write would block: send_timeout runs
 
   // All is over: logged, and nothing waits. Then the session asks what follows.
   bool over();
@@ -63,11 +63,11 @@ class Exchange {
   bool wants_lingering() const;
   bool wants_reset() const { return reset_; }
   bool head_received() const { return head_received_; }
+  bool input_ended() const { return input_ended_; }
   // Nothing can be sent any more.
   bool is_gone() const { return gone_; }
   // That, or the client has closed its direction, by which clients cancel.
   bool has_left() const { return left_; }
-  bool is_held_by_tunnel() const { return tunnel_ && !logged_; }
   const CoreSettings& settings() const { return main_->settings<CoreSettings>(); }
 
   // --- for requests
@@ -76,8 +76,8 @@ class Exchange {
   void write(Chain&& data, bool last, bool flush);
   bool output_ready() const;
   void request_finished(Request& request);
-  // Ends without (the rest of) a response: 444, 499, broken halves. The status counts if nothing was
-  // sent yet.
+  // Ends without (the rest of) a response: 444, 499, broken halves. The status counts if nothing
+  // was sent yet.
   void terminate(int status);
   void ring_all();
   void credit(size_t bytes);  // body bytes were disposed of
@@ -86,7 +86,7 @@ class Exchange {
   void finish_tunnel(const TunnelEnd& end);
   uint64_t bytes_sent() const;
   uint64_t body_bytes_sent() const;
-  void apply_location();      // after the scope changed: keep-alive, limits
+  void apply_location();  // after the scope changed: keep-alive, limits
   void disable_keep_alive() { keep_alive_ = false; }
   bool keep_alive() const { return keep_alive_; }
   void disable_lingering() { lingering_ = false; }
@@ -126,21 +126,21 @@ class Exchange {
   std::optional<Request> main_;  // before the arena: what modules made there goes first
   Arena arena_;
   ClientBody body_;
-  Chain pending_;                // data that the codec has not got yet
+  Chain pending_;  // data that the codec has not got yet
   Request* subrequests_ = nullptr;
-  Request* writing_ = nullptr;   // whose output goes out now (postpone order)
+  Request* writing_ = nullptr;  // whose output goes out now (postpone order)
   MessageHead* head_ = nullptr;
   Timer send_timer_;
   Timer delay_timer_;
 
   uint64_t started_at_;
   int64_t started_wall_;
-  uint64_t written_before_;      // Session::written() when this began
+  uint64_t written_before_;  // Session::written() when this began
   uint64_t head_bytes_sent_ = 0;
-  uint64_t given_ = 0;           // bytes given to the codec, for limit_rate
-  uint64_t end_position_ = 0;    // Session::written() at which the response is out
-  uint64_t final_sent_ = 0;      // after the session is gone
-  int reset_status_ = 0;         // the head was refused with this
+  uint64_t given_ = 0;         // bytes given to the codec, for limit_rate
+  uint64_t end_position_ = 0;  // Session::written() at which the response is out
+  uint64_t final_sent_ = 0;    // after the session is gone
+  int reset_status_ = 0;       // the head was refused with this
   const char* reset_reason_ = "";
 
   bool head_received_ = false;
@@ -150,8 +150,8 @@ class Exchange {
   bool head_sent_ = false;
   bool pending_last_ = false;
   bool response_ended_ = false;
-  bool gone_ = false;            // the client has left: nothing that is sent matters
-  bool aborted_ = false;         // ends after what was queued, without the rest
+  bool gone_ = false;     // the client has left: nothing that is sent matters
+  bool aborted_ = false;  // ends after what was queued, without the rest
   bool reset_ = false;
   bool keep_alive_ = true;
   bool lingering_ = false;

@@ -11,10 +11,18 @@
 namespace weir::http {
 namespace {
 
-constexpr uint8_t number(Phase phase) { return static_cast<uint8_t>(phase); }
+constexpr uint8_t number(Phase phase) {
+  return static_cast<uint8_t>(phase);
+}
 
 bool method_is_excepted(const LimitExcept& limit, Method method) {
   return (limit.allowed & 1u << static_cast<unsigned>(method)) == 0;
+}
+
+template <class L>
+const LimitExcept* limit_of(const L& location) {
+  if constexpr (requires { location.limit_except; }) return location.limit_except.get();
+  return nullptr;
 }
 
 // The URI "/x" of a location "/x/": where its clients should have asked.
@@ -56,8 +64,8 @@ void PhaseEngine::restart_at_location_rewrite(Request& request) {
 
 void PhaseEngine::run_again(Request& request, std::string_view target) {
   request.finished_ = false;
-  PhaseResult result = target[0] == '@' ? request.redirect_named(target)
-                                        : request.redirect(target, {});
+  PhaseResult result =
+      target[0] == '@' ? request.redirect_named(target) : request.redirect(target, {});
   if (result.kind() == PhaseResult::Kind::redirected) {
     run(request);
   } else {
@@ -134,7 +142,8 @@ PhaseEngine::Step PhaseEngine::apply(Request& request, PhaseResult result) {
   if (static_cast<Phase>(request.position_.phase) == Phase::access) return access(request, result);
   switch (result.kind()) {
     case PhaseResult::Kind::next:
-      if (request.position_.phase == number(Phase::content) && request.content_handler_ != nullptr) {
+      if (request.position_.phase == number(Phase::content) &&
+          request.content_handler_ != nullptr) {
         return end_with(request, 404);  // the location's own handler had nothing to say
       }
       ++request.position_.handler;
@@ -187,8 +196,7 @@ PhaseEngine::Step PhaseEngine::find_location(Request& request) {
   int64_t limit = settings.client_max_body_size.value;
   const BodyLength& length = request.body_->length();
   if (request.is_main() && limit != 0 && length.kind == BodyLength::Kind::exact &&
-      length.bytes > static_cast<uint64_t>(limit) &&
-      !request.exchange_->body().is_discarding()) {
+      length.bytes > static_cast<uint64_t>(limit) && !request.exchange_->body().is_discarding()) {
     request.log(Severity::error, "client intended to send too large body: " +
                                      std::to_string(length.bytes) + " bytes");
     request.exchange_->body().no_continue();
@@ -211,12 +219,10 @@ void PhaseEngine::enter_location(Request& request, const Location& location) {
   request.location_ = &location;
   request.scope_ = location.scope.get();
   if (location.content_handler != nullptr) request.content_handler_ = location.content_handler;
-  if (location.limit_except != nullptr &&
-      method_is_excepted(*location.limit_except, request.current_.method)) {
-    request.scope_ = location.limit_except->scope.get();
-    if (location.limit_except->content_handler != nullptr) {
-      request.content_handler_ = location.limit_except->content_handler;
-    }
+  const LimitExcept* limit = limit_of(location);
+  if (limit != nullptr && method_is_excepted(*limit, request.current_.method)) {
+    request.scope_ = limit->scope.get();
+    if (limit->content_handler != nullptr) request.content_handler_ = limit->content_handler;
   }
   request.exchange_->apply_location();
 }

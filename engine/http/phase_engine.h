@@ -5,9 +5,9 @@
 
 namespace weir::http {
 
-// Walks a request through the phases (nginx's order and rules), waits for what is pending, and turns
-// results into answers. Everything is called on the loop's thread; handlers run from the top level
-// or from inside a handler's own task only through resume().
+// Walks a request through the phases (nginx's order and rules), waits for what is pending, and
+// turns results into answers. Everything is called on the loop's thread; handlers run from the top
+// level or from inside a handler's own task only through resume().
 class PhaseEngine {
  public:
   // Begins a main request whose server is known, or a subrequest (from its server's rewrites).

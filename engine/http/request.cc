@@ -32,9 +32,13 @@ Request::Request(Exchange& exchange, Request* parent)
 
 Request::~Request() = default;
 
-std::string_view Request::host() const { return received_ == nullptr ? "" : received_->host; }
+std::string_view Request::host() const {
+  return received_ == nullptr ? "" : received_->host;
+}
 
-const ConnectionFacts& Request::connection() const { return exchange_->facts(); }
+const ConnectionFacts& Request::connection() const {
+  return exchange_->facts();
+}
 
 void Request::enter_scope(const conf::Scope& scope) {
   scope_ = &scope;
@@ -52,13 +56,27 @@ void Request::rewrite_uri(std::string_view uri, bool look_up) {
 
 // --- connection facts
 
-bool Request::client_gone() const { return exchange_->has_left(); }
-uint64_t Request::bytes_sent() const { return exchange_->bytes_sent(); }
-uint64_t Request::body_bytes_sent() const { return exchange_->body_bytes_sent(); }
-void Request::disable_keep_alive() { exchange_->disable_keep_alive(); }
-bool Request::keep_alive() const { return exchange_->keep_alive(); }
-uint64_t Request::started_at() const { return exchange_->started_at_; }
-int64_t Request::started_wall() const { return exchange_->started_wall_; }
+bool Request::client_gone() const {
+  return exchange_->has_left();
+}
+uint64_t Request::bytes_sent() const {
+  return exchange_->bytes_sent();
+}
+uint64_t Request::body_bytes_sent() const {
+  return exchange_->body_bytes_sent();
+}
+void Request::disable_keep_alive() {
+  exchange_->disable_keep_alive();
+}
+bool Request::keep_alive() const {
+  return exchange_->keep_alive();
+}
+uint64_t Request::started_at() const {
+  return exchange_->started_at_;
+}
+int64_t Request::started_wall() const {
+  return exchange_->started_wall_;
+}
 
 uint64_t Request::request_length() const {
   return (received_ == nullptr ? 0 : received_->bytes) + exchange_->body_.received();
@@ -131,7 +149,8 @@ bool Request::match(const conf::Pattern& pattern, std::string_view subject) {
   conf::Regex::Match match = pattern.regex->match(subject);
   if (match.result == conf::Regex::Match::Result::failed) {
     log(Severity::alert, "pcre2_match() failed: " + std::to_string(match.error) + " on \"" +
-                             std::string(subject) + "\" using \"" + pattern.regex->pattern() + "\"");
+                             std::string(subject) + "\" using \"" + pattern.regex->pattern() +
+                             "\"");
     return false;
   }
   if (!match) return false;
@@ -154,7 +173,9 @@ bool Request::match(const conf::Pattern& pattern, std::string_view subject) {
 std::string_view Request::capture(size_t number) const {
   return number < capture_count_ ? captures_[number] : std::string_view();
 }
-size_t Request::capture_count() const { return capture_count_; }
+size_t Request::capture_count() const {
+  return capture_count_;
+}
 
 // --- response
 
@@ -264,7 +285,8 @@ void Request::log(Severity severity, std::string_view text, int error_number) {
     const Header* referer = received_->headers.find(HeaderId::referer);
     if (referer != nullptr) add_quoted("referrer", referer->value);
   }
-  worker_->error_log.write(*settings<CoreSettings>().error_log, severity, connection().serial, line);
+  worker_->error_log.write(*settings<CoreSettings>().error_log, severity, connection().serial,
+                           line);
 }
 
 }  // namespace weir::http

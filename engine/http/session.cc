@@ -22,7 +22,20 @@ namespace {
 constexpr size_t kOutputLimit = 64 * 1024;  // a peer that does not read is not read from
 constexpr int kReadsPerEvent = 4;           // then others have their turn
 
-uint64_t milliseconds(const conf::Milliseconds& value) { return static_cast<uint64_t>(value.value); }
+uint64_t milliseconds(const conf::Milliseconds& value) {
+  return static_cast<uint64_t>(value.value);
+}
+
+// The local address costs a system call: it is asked only when several listeners share the socket.
+const Listener* find_listener(const Graph& graph, size_t resource, const ConnectionFacts& facts) {
+  const Listener* found = nullptr;
+  for (const auto& listener : graph.listeners) {
+    if (listener->resource != resource) continue;
+    if (found != nullptr) return graph.find_listener(resource, facts.local());
+    found = listener.get();
+  }
+  return found;
+}
 
 }  // namespace
 
@@ -89,7 +102,9 @@ void Session::remove_exchange(StreamId stream) {
   }
 }
 
-bool Session::has_exchanges() const { return exchange_ != nullptr || more_exchanges_ != nullptr; }
+bool Session::has_exchanges() const {
+  return exchange_ != nullptr || more_exchanges_ != nullptr;
+}
 
 template <class Visit>
 void Session::for_each_exchange(Visit visit) {
@@ -103,11 +118,6 @@ void Session::for_each_exchange(Visit visit) {
 
 Arena& Session::on_begin(StreamId stream) {
   ++facts_->requests;
-  // Between requests the timer was for idling; on a new connection it has run for the head already.
-  if (state_ != State::open && (facts_->requests > 1 || !timer_.armed())) {
-    const auto& server = listener_->default_server->scope->get<ServerSettings>();
-    timer_.arm(worker().loop, milliseconds(server.client_header_timeout));
-  }
   state_ = State::open;
   auto* exchange = new Exchange(*this, stream, worker().generation, *listener_);
   add_exchange(stream, exchange);
@@ -141,7 +151,13 @@ void Session::on_upgraded(StreamId) {}  // begin_tunnel() takes the connection b
 
 void Session::on_reset(StreamId stream, const Reset& reset) {
   if (find(stream) == nullptr && reset.cause == Reset::Cause::malformed) on_begin(stream);
-  if (Exchange* exchange = find(stream)) exchange->on_reset(reset);
+  Exchange* exchange = find(stream);
+  if (exchange == nullptr) return;
+  if (timed_out_ && reset.cause != Reset::Cause::malformed) {
+    exchange->head_timed_out(reset.head);
+  } else {
+    exchange->on_reset(reset);
+  }
 }
 
 void Session::on_goaway(StreamId) {}  // a client that makes no more requests
@@ -215,7 +231,17 @@ bool Session::feed_unread() {
   size_t used = codec_->feed(unread_);
   unread_.remove_prefix(used);
   if (unread_.empty()) unread_ = Slice();
+  if (state_ == State::idle && !codec_->idle()) begin_head();
   return used > 0;
+}
+
+// Some of a head is there. On a new connection the timer has run for it since the accept; between
+// requests it was for idling.
+void Session::begin_head() {
+  state_ = State::open;
+  if (facts_->requests == 0) return;
+  const auto& server = listener_->default_server->scope->get<ServerSettings>();
+  timer_.arm(worker().loop, milliseconds(server.client_header_timeout));
 }
 
 bool Session::prepare_for_request() {
@@ -229,7 +255,7 @@ bool Session::look_up_listener() {
   const Generation& generation = *worker().generation;
   listener_ = nullptr;
   if (resource_ == kNoResource || !generation.http) return false;
-  listener_ = generation.http->find_listener(resource_, facts_->local());
+  listener_ = find_listener(*generation.http, resource_, *facts_);
   if (listener_ == nullptr) return false;
   generation_ = generation.number;
   limits_ = listener_->default_server->scope->get<ServerSettings>().head_limits;
@@ -279,7 +305,8 @@ void Session::break_connection(int error) {
     log(Severity::info, "connection broken", error);
   }
   codec_->output().clear();
-  for_each_exchange([](Exchange& exchange) { exchange.peer_gone(400); });
+  for_each_exchange(
+      [](Exchange& exchange) { exchange.peer_gone(exchange.input_ended() ? 499 : 400); });
 }
 
 // --- writing
@@ -339,7 +366,9 @@ void Session::on_writable() {
 
 // --- settling: everything that ends or begins, does so here
 
-void Session::settle_later(void* self) { static_cast<Session*>(self)->settle(); }
+void Session::settle_later(void* self) {
+  static_cast<Session*>(self)->settle();
+}
 
 // False: the session is gone.
 bool Session::settle() {
@@ -358,7 +387,8 @@ bool Session::settle() {
     }
   }
   settling_ = false;
-  if (state_ == State::closed || ((broken_ || end_told_) && !has_exchanges() && is_drained())) {
+  if (state_ == State::closed || (handed_over_ && !has_exchanges()) ||
+      ((broken_ || end_told_) && !has_exchanges() && is_drained())) {
     destroy();
     return false;
   }
@@ -384,7 +414,7 @@ Exchange* Session::find_over() {
 bool Session::end_exchange(Exchange& exchange) {
   if (handed_over_) {
     remove_exchange(exchange.stream());
-    if (!exchange.is_held_by_tunnel()) delete &exchange;
+    delete &exchange;
     destroy();
     return false;
   }
@@ -466,20 +496,25 @@ void Session::drop_input() {
   destroy();
 }
 
-void Session::timer_fired(void* self) { static_cast<Session*>(self)->on_timer(); }
+void Session::timer_fired(void* self) {
+  static_cast<Session*>(self)->on_timer();
+}
 
 void Session::on_timer() {
-  if (state_ == State::open && has_exchanges()) {
-    for_each_exchange([](Exchange& exchange) {
-      if (!exchange.head_received()) exchange.head_timed_out();
-    });
+  if (state_ == State::open) {
+    // The codec gives what it has of a head: the exchange that comes of it logs 408.
+    timed_out_ = true;
+    input_ended_ = end_told_ = true;
+    unread_ = Slice();
+    codec_->end_of_input();
     settle();
     return;
   }
   if (state_ == State::idle && facts_->requests == 0) {
     log(Severity::info, "client timed out (110: Connection timed out) while waiting for request");
   } else if (state_ == State::proxy_header) {
-    log(Severity::info, "client timed out (110: Connection timed out) while reading PROXY protocol");
+    log(Severity::info,
+        "client timed out (110: Connection timed out) while reading PROXY protocol");
   }
   close(false);
   destroy();
@@ -527,6 +562,10 @@ void Session::hand_over(TunnelHandover& to) {
   to.facts = std::move(facts_);
 }
 
+void Session::forget(Exchange& exchange) {
+  remove_exchange(exchange.stream());
+}
+
 void Session::close(bool with_reset) {
   state_ = State::closed;
   if (!stream_ || !stream_->is_open()) return;
@@ -537,7 +576,9 @@ void Session::close(bool with_reset) {
   }
 }
 
-void Session::destroy() { delete this; }
+void Session::destroy() {
+  delete this;
+}
 
 void Session::log(Severity severity, std::string text, int error_number) {
   if (listener_ == nullptr) return;

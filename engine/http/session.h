@@ -102,6 +102,8 @@ class Session final : public SocketHandler, public CodecReceiver {
   }
   // Takes the connection away for a tunnel; the session ends when its exchange is over.
   void hand_over(TunnelHandover& to);
+  // The exchange belongs to a tunnel now, whose log line it is to write.
+  void forget(Exchange& exchange);
   bool is_handed_over() const { return handed_over_; }
 
  private:
@@ -145,6 +147,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool read_proxy_header(Slice& bytes);
   bool prepare_for_request();
   bool look_up_listener();
+  void begin_head();
   void tell_end();
   void check_peer();
   void drop_input();
@@ -171,9 +174,9 @@ class Session final : public SocketHandler, public CodecReceiver {
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<ConnectionFacts> facts_;
   std::unique_ptr<Codec> codec_;
-  Timer timer_;       // head, idle, lingering
+  Timer timer_;  // head, idle, lingering
   Deferred settle_;
-  Slice unread_;      // what the codec has not taken yet
+  Slice unread_;                             // what the codec has not taken yet
   std::unique_ptr<std::string> proxy_text_;  // of a PROXY protocol header that is not complete
   HeadLimits limits_;
   const Listener* listener_ = nullptr;  // of generation number generation_
@@ -184,7 +187,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   StreamId exchange_stream_ = 0;
   std::unique_ptr<std::map<StreamId, Exchange*>> more_exchanges_;
   uint64_t written_ = 0;
-  uint64_t deadline_ = 0;        // lingering: its end; idle: not closed by a drain before
+  uint64_t deadline_ = 0;  // lingering: its end; idle: not closed by a drain before
   uint32_t lingering_timeout_ = 0;
   State state_ = State::idle;
   bool flush_wanted_ : 1 = false;
@@ -196,6 +199,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool corked_ : 1 = false;
   bool handed_over_ : 1 = false;
   bool settling_ : 1 = false;
+  bool timed_out_ : 1 = false;
 };
 
 }  // namespace weir::http

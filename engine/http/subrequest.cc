@@ -18,8 +18,9 @@ constexpr int kDepthLimit = 50;  // subrequests of subrequests
 
 PhaseResult Request::redirect(std::string_view uri, std::string_view args) {
   if (--uri_changes_left_ <= 0) {
-    log(Severity::error, "rewrite or internal redirection cycle while internally redirecting to \"" +
-                             std::string(uri) + "\"");
+    log(Severity::error,
+        "rewrite or internal redirection cycle while internally redirecting to \"" +
+            std::string(uri) + "\"");
     uri_changes_left_ = 0;
     return PhaseResult::status(500);
   }
@@ -39,14 +40,14 @@ PhaseResult Request::redirect(std::string_view uri, std::string_view args) {
 
 PhaseResult Request::redirect_named(std::string_view name) {
   if (--uri_changes_left_ <= 0) {
-    log(Severity::error, "rewrite or internal redirection cycle while redirect to named location \"" +
-                             std::string(name) + "\"");
+    log(Severity::error,
+        "rewrite or internal redirection cycle while redirect to named location \"" +
+            std::string(name) + "\"");
     uri_changes_left_ = 0;
     return PhaseResult::status(500);
   }
   if (current_.uri.empty()) {
-    log(Severity::error,
-        "empty URI in redirect to named location \"" + std::string(name) + "\"");
+    log(Severity::error, "empty URI in redirect to named location \"" + std::string(name) + "\"");
     return PhaseResult::status(500);
   }
   auto found = server_->named_locations.find(name);

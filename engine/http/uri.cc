@@ -135,7 +135,9 @@ bool Normaliser::finish() {
   return true;
 }
 
-std::string_view until_fragment(std::string_view args) { return args.substr(0, args.find('#')); }
+std::string_view until_fragment(std::string_view args) {
+  return args.substr(0, args.find('#'));
+}
 
 using EscapeTable = std::array<bool, 256>;
 

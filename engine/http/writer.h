@@ -16,13 +16,13 @@ inline constexpr std::string_view kServerVersion = "nginx/1.31.4";
 inline constexpr std::string_view kServerBuild = "nginx/1.31.4 (weir/" WEIR_VERSION ")";
 std::string_view server_text(ServerTokens tokens);
 
-// HEAD is known already; the status says the rest (RFC 9110 sections 15.3.5, 15.4.5): no body, and for
-// 204 no fields about one.
+// HEAD is known already; the status says the rest (RFC 9110 sections 15.3.5, 15.4.5): no body, and
+// for 204 no fields about one.
 void settle_header_only(Response& response);
 
 // The head of a main request's response, its fields in nginx's order: Server, Date, Content-Type,
-// Last-Modified, an absolute Location, then the others. (Length, framing and connection fields are the
-// codec's.) Lives in the request's arena.
+// Last-Modified, an absolute Location, then the others. (Length, framing and connection fields are
+// the codec's.) Lives in the request's arena.
 MessageHead compose_head(Request& request);
 
 // "http://host:port/path" of a Location that begins with '/', by absolute_redirect,
