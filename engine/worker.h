@@ -24,7 +24,7 @@ struct Worker {
   // Weights, failures, connection pools, resolved names: keyed by value, outlives generations.
   upstream::Runtime& upstreams;
   // The one in force for new requests.
-  Ref<Generation> generation;
+  Ref<Generation> generation = {};
   uint64_t next_connection_serial = 1;
   uint32_t connections = 0;  // open now, client and upstream; bounded by connection_limit
   uint32_t connection_limit = 512;

@@ -23,8 +23,8 @@ struct AccessSinkOptions {
 };
 
 // One access log file of one worker: collects lines, writes them with one write(2). Buffered lines
-// leave when the next one does not fit, when the flush time is over, before the log is reopened, and
-// at the end. With gzip every write is a gzip member of its own, so the file can be read at any
+// leave when the next one does not fit, when the flush time is over, before the log is reopened,
+// and at the end. With gzip every write is a gzip member of its own, so the file can be read at any
 // time. After a failed write lines are dropped until the next second (nginx does so when the disk
 // is full); take_error() tells why, at most once a minute.
 class AccessSink final : public LogTable::Listener {

@@ -19,9 +19,9 @@ namespace weir {
 namespace {
 
 constexpr std::string_view kFacilities[] = {
-    "kern", "user",     "mail",   "daemon", "auth",   "intern", "lpr",    "news",
-    "uucp", "clock",    "authpriv", "ftp",  "ntp",    "audit",  "alert",  "cron",
-    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"};
+    "kern",   "user",   "mail",     "daemon", "auth",   "intern", "lpr",    "news",
+    "uucp",   "clock",  "authpriv", "ftp",    "ntp",    "audit",  "alert",  "cron",
+    "local0", "local1", "local2",   "local3", "local4", "local5", "local6", "local7"};
 // In syslog's order; nginx says "warn" and "error" for two of them.
 constexpr std::string_view kSeverities[] = {"emerg", "alert",  "crit", "error",
                                             "warn",  "notice", "info", "debug"};
@@ -71,9 +71,8 @@ std::string resolve_server(std::string_view server, conf::World& world, std::str
 
 std::string check_tag(std::string_view tag) {
   if (tag.size() > kLongestTag) return "syslog tag length exceeds 32";
-  const bool good = std::all_of(tag.begin(), tag.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '_';
-  });
+  const bool good = std::all_of(tag.begin(), tag.end(),
+                                [](unsigned char c) { return std::isalnum(c) || c == '_'; });
   return good ? "" : "syslog \"tag\" only allows alphanumeric characters and underscore";
 }
 

@@ -13,7 +13,7 @@ namespace weir {
 
 // The words of `syslog:server=…,facility=…,severity=…,tag=…,nohostname`.
 struct SyslogOptions {
-  std::string server;  // as written: "127.0.0.1:514", "unix:/dev/log"
+  std::string server;   // as written: "127.0.0.1:514", "unix:/dev/log"
   std::string address;  // the kernel's form, resolved while compiling
   int facility = 23;    // local7
   int severity = 6;     // info; error logs use their own

@@ -139,10 +139,9 @@ std::string build_description(std::span<const conf::Module* const> modules) {
     text += module->configure_argument;
   }
   for (const auto& [module_name, option] : kDefaultModules) {
-    const bool present =
-        std::any_of(modules.begin(), modules.end(), [&](const conf::Module* module) {
-          return same_module(module->name, module_name);
-        });
+    const bool present = std::any_of(
+        modules.begin(), modules.end(),
+        [&](const conf::Module* module) { return same_module(module->name, module_name); });
     if (present) continue;
     text += " --without-";
     text += option;

@@ -16,7 +16,7 @@ struct CommandLine {
   bool test = false;
   bool dump = false;
   bool quiet = false;
-  std::string signal;  // stop, quit, reopen, reload
+  std::string signal;                 // stop, quit, reopen, reload
   std::optional<std::string> prefix;  // as given; none: the build's
   std::optional<std::string> error_log;
   std::optional<std::string> conf_file;
@@ -31,7 +31,7 @@ struct CommandLine {
 // What the command line and the build say together. Paths below a relative prefix stay relative, as
 // in nginx's messages; the master never changes its folder.
 struct Locations {
-  std::string prefix;       // ends in '/', or empty
+  std::string prefix;  // ends in '/', or empty
   std::string conf_file;
   std::string conf_prefix;  // its folder, ends in '/'
   std::string error_log;    // full path or "stderr"

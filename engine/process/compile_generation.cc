@@ -38,8 +38,7 @@ CompiledGeneration compile_generation(conf::World& world,
   const conf::Tree tree =
       conf::parse_configuration(world, *result.sources, locations.conf_file, options);
 
-  conf::Compiler compiler(world, *result.sources, modules, locations.prefix,
-                          locations.conf_prefix);
+  conf::Compiler compiler(world, *result.sources, modules, locations.prefix, locations.conf_prefix);
   auto generation = make_ref<Generation>();
   generation->number = number;
   generation->root = std::make_unique<conf::Scope>(conf::kMain, nullptr);

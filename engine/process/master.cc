@@ -19,7 +19,7 @@ namespace weir::process {
 
 namespace {
 
-constexpr int kSignals[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM,  SIGUSR1,
+constexpr int kSignals[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM, SIGUSR1,
                             SIGUSR2, SIGCHLD, SIGWINCH, SIGALRM, SIGIO};
 // A worker that does not go by itself after TERM is killed.
 constexpr int64_t kKillMilliseconds = 3000;
@@ -119,7 +119,8 @@ void Master::clean_up() {
   remove_socket_files(listeners_);
 }
 
-// --- waiting --------------------------------------------------------------------------------------
+// --- waiting
+// --------------------------------------------------------------------------------------
 
 int Master::poll_timeout() const {
   int64_t until = 0;
@@ -160,7 +161,8 @@ void Master::poll_once() {
   }
 }
 
-// --- signals --------------------------------------------------------------------------------------
+// --- signals
+// --------------------------------------------------------------------------------------
 
 void Master::read_signals() {
   signalfd_siginfo info;
@@ -253,8 +255,7 @@ void Master::end_workers(int number) {
 
 void Master::tell(const Worker& worker, const Message& message,
                   const std::vector<int>& descriptors) {
-  const int error =
-      send_message_patiently(worker.channel, message, descriptors, kTellMilliseconds);
+  const int error = send_message_patiently(worker.channel, message, descriptors, kTellMilliseconds);
   // A worker that has just died is noticed by its signal.
   if (error != 0 && error != EPIPE && error != ECONNRESET) {
     log_.write(Severity::alert, "sendmsg() to worker " + std::to_string(worker.pid) + " failed",
@@ -288,7 +289,8 @@ void Master::reopen_logs() {
   }
 }
 
-// --- children -------------------------------------------------------------------------------------
+// --- children
+// -------------------------------------------------------------------------------------
 
 void Master::reap() {
   while (true) {
@@ -317,8 +319,7 @@ void Master::worker_gone(Worker worker, int status) {
     log_.write(Severity::alert, who + " exited on signal " + std::to_string(WTERMSIG(status)) +
                                     (WCOREDUMP(status) ? " (core dumped)" : ""));
   } else {
-    log_.write(Severity::notice,
-               who + " exited with code " + std::to_string(WEXITSTATUS(status)));
+    log_.write(Severity::notice, who + " exited with code " + std::to_string(WEXITSTATUS(status)));
   }
   if (worker.leaving || stop_ != Stop::no || no_accept_) return;
   if (WIFEXITED(status) && WEXITSTATUS(status) == kFatalExit) {

@@ -48,10 +48,10 @@ void Master::begin_reload() {
   reload_ = std::make_unique<Reload>();
   log_.capture(&reload_->report);
   reload_->plan_file = MemoryFile::create("weir-plan");
-  reload_->helper = reload_->plan_file.is_open()
-                        ? start_plan_helper(start_.modules, start_.locations, next_number_++,
-                                            reload_->plan_file)
-                        : -errno;
+  reload_->helper =
+      reload_->plan_file.is_open()
+          ? start_plan_helper(start_.modules, start_.locations, next_number_++, reload_->plan_file)
+          : -errno;
   if (reload_->helper < 0) {
     log_.write(Severity::alert, "fork() failed while spawning \"plan helper\"", -reload_->helper);
     finish_reload(false);
@@ -244,7 +244,8 @@ void Master::commit() {
   finish_reload(true);
 }
 
-// After a commit: those that cannot change go, those that are missing come, the others are adjusted.
+// After a commit: those that cannot change go, those that are missing come, the others are
+// adjusted.
 void Master::place_workers(bool replace) {
   no_accept_ = false;
   std::vector<pid_t> old;

@@ -14,9 +14,9 @@
 
 namespace weir::process {
 
-// What the master must know of a configuration, and what workers need to compile it again: made by a
-// helper process (so that the master's memory never grows with the configuration), kept in a sealed
-// memory file. The bundle is the recorded answers of the world.
+// What the master must know of a configuration, and what workers need to compile it again: made by
+// a helper process (so that the master's memory never grows with the configuration), kept in a
+// sealed memory file. The bundle is the recorded answers of the world.
 struct Plan {
   struct Problem {
     Severity severity = Severity::emerg;

@@ -148,8 +148,7 @@ void adjust_worker(pid_t worker, const CoreSettings& core, uint32_t slot, Proces
 
 bool needs_new_workers(const CoreSettings& running, const CoreSettings& wanted) {
   return running.user != wanted.user || running.group != wanted.group ||
-         running.user_name != wanted.user_name ||
-         running.environment != wanted.environment ||
+         running.user_name != wanted.user_name || running.environment != wanted.environment ||
          running.working_directory != wanted.working_directory ||
          running.core_size != wanted.core_size ||
          // What had no limit or mask set cannot be put back from outside.

@@ -42,8 +42,7 @@ bool make_folder(const std::string& path, const CoreSettings& core, ProcessLog& 
               "chown(" + quoted(path) + ", " + std::to_string(core.user) + ") failed", errno);
     return false;
   }
-  if ((facts.st_mode & S_IRWXU) != S_IRWXU &&
-      chmod(path.c_str(), facts.st_mode | S_IRWXU) != 0) {
+  if ((facts.st_mode & S_IRWXU) != S_IRWXU && chmod(path.c_str(), facts.st_mode | S_IRWXU) != 0) {
     log.write(Severity::emerg, "chmod() " + quoted(path) + " failed", errno);
     return false;
   }
@@ -62,14 +61,15 @@ bool open_logs(const Plan& plan, ProcessLog& log, OpenedResources& out) {
   return true;
 }
 
-// One socket, or one for each slot; those of `before` that fit are used again. What is still missing
-// has descriptor -1 and may be tried again when `in_use` says so.
+// One socket, or one for each slot; those of `before` that fit are used again. What is still
+// missing has descriptor -1 and may be tried again when `in_use` says so.
 class SocketOpener {
  public:
   SocketOpener(const OpenOptions& options, ProcessLog& log) : options_(options), log_(log) {}
 
   void prepare(const ListenRequest& request, OpenedResources& out) {
-    const ListeningSockets* old = options_.before ? options_.before->find(request.options) : nullptr;
+    const ListeningSockets* old =
+        options_.before ? options_.before->find(request.options) : nullptr;
     ListeningSockets sockets;
     sockets.options = request.options;
     if (old) sockets.descriptors = old->descriptors;
@@ -127,8 +127,7 @@ class SocketOpener {
   void tell_changes(const ListeningSockets& old, const net::ListenOptions& wanted) {
     if (options_.test) return;
     for (const int descriptor : old.descriptors) {
-      for (const net::CallFailure& failure :
-           net::apply_changes(descriptor, old.options, wanted)) {
+      for (const net::CallFailure& failure : net::apply_changes(descriptor, old.options, wanted)) {
         log_.write(Severity::alert, failure.what + ", ignored", failure.error);
       }
     }
@@ -224,9 +223,9 @@ void abandon(OpenedResources& opened, ProcessLog& log) {
   for (const std::string& path : opened.logs) {
     // The log that the problem is told in stays open.
     const auto& targets = log.targets();
-    const bool used = std::any_of(targets.begin(), targets.end(), [&](const ErrorLogTarget& target) {
-      return target.name == path;
-    });
+    const bool used =
+        std::any_of(targets.begin(), targets.end(),
+                    [&](const ErrorLogTarget& target) { return target.name == path; });
     if (!used) log.table().close(path);
   }
   opened.logs.clear();

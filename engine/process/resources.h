@@ -38,15 +38,15 @@ bool same_listener(const net::ListenOptions& a, const net::ListenOptions& b);
 
 // What opening a plan's resources gave beyond what was there before; given back by abandon().
 struct OpenedResources {
-  ListenerSet listeners;           // complete: kept ones and new ones
-  std::vector<bool> kept;          // by listener: taken over from `before`
-  std::vector<std::string> logs;   // opened here, in the log's table
+  ListenerSet listeners;          // complete: kept ones and new ones
+  std::vector<bool> kept;         // by listener: taken over from `before`
+  std::vector<std::string> logs;  // opened here, in the log's table
   bool pid_file_made = false;
 };
 
 struct OpenOptions {
-  bool test = false;           // -t: an address in use is no problem, and nothing listens
-  uint32_t slots = 1;          // worker slots, for reuseport
+  bool test = false;   // -t: an address in use is no problem, and nothing listens
+  uint32_t slots = 1;  // worker slots, for reuseport
   const ListenerSet* before = nullptr;
 };
 

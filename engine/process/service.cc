@@ -58,9 +58,9 @@ void note_start(const Plan& plan, ProcessLog& log) {
   const bool has_own = plan.core.open_files.value >= 0;
   const rlim_t own = has_own ? static_cast<rlim_t>(plan.core.open_files.value) : limit.rlim_cur;
   if (connections > limit.rlim_cur && connections > own) {
-    log.write(Severity::warn, std::to_string(plan.events.worker_connections) +
-                                  " worker_connections exceed open file resource limit: " +
-                                  std::to_string(own));
+    log.write(Severity::warn,
+              std::to_string(plan.events.worker_connections) +
+                  " worker_connections exceed open file resource limit: " + std::to_string(own));
   }
   log.write(Severity::notice, product());
   utsname system{};
@@ -135,7 +135,8 @@ int run_service(std::span<const conf::Module* const> modules, const Locations& l
   return master.run();
 }
 
-// --- weir -t --------------------------------------------------------------------------------------
+// --- weir -t
+// --------------------------------------------------------------------------------------
 
 namespace {
 
@@ -199,7 +200,8 @@ int test_configuration(std::span<const conf::Module* const> modules, const Locat
   return 0;
 }
 
-// --- weir -s --------------------------------------------------------------------------------------
+// --- weir -s
+// --------------------------------------------------------------------------------------
 
 namespace {
 

@@ -41,7 +41,7 @@ struct CoreSettings {
   uid_t user = 0;
   gid_t group = 0;
 
-  ErrorLogTargets error_log;  // empty: the file of -e, level error
+  ErrorLogTargets error_log;             // empty: the file of -e, level error
   std::vector<std::string> environment;  // "NAME" or "NAME=value"
   Number open_files{-1};                 // worker_rlimit_nofile; -1: as it is
   conf::FileOffset core_size{-1};        // worker_rlimit_core

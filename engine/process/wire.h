@@ -8,8 +8,8 @@
 
 namespace weir::process {
 
-// Numbers and texts one after the other: what a plan is made of. Same machine, same program: numbers
-// are written as they lie in memory.
+// Numbers and texts one after the other: what a plan is made of. Same machine, same program:
+// numbers are written as they lie in memory.
 class WireWriter {
  public:
   template <class T>

@@ -40,8 +40,8 @@ Ref<Generation> compile_plan(const Plan& plan, std::span<const conf::Module* con
   if (!compiled.ok) {
     for (const conf::Diagnostic& diagnostic : compiled.diagnostics) {
       if (diagnostic.severity > conf::Severity::crit) continue;
-      log.write(Severity::alert, "compiling in the worker failed: " +
-                                     diagnostic_text(compiled, diagnostic));
+      log.write(Severity::alert,
+                "compiling in the worker failed: " + diagnostic_text(compiled, diagnostic));
       break;
     }
     return {};
@@ -127,7 +127,8 @@ int WorkerProcess::run() {
   return 0;
 }
 
-// --- accepting ------------------------------------------------------------------------------------
+// --- accepting
+// ------------------------------------------------------------------------------------
 
 void WorkerProcess::listen_on(const ListenRequest& request, size_t index, int descriptor) {
   auto listening = std::make_unique<Listening>(*this, request.options);
@@ -177,7 +178,8 @@ void WorkerProcess::resume_accepting(void* self) {
   for (auto& listening : process.listening_) listening->acceptor.resume();
 }
 
-// --- generations ----------------------------------------------------------------------------------
+// --- generations
+// ----------------------------------------------------------------------------------
 
 void WorkerProcess::apply_settings() {
   const conf::Scope& root = *worker_.generation->root;
@@ -232,7 +234,8 @@ void WorkerProcess::reopen_logs() {
   log_.redirect_standard_error();
 }
 
-// --- the end ----------------------------------------------------------------------------------------
+// --- the end
+// ----------------------------------------------------------------------------------------
 
 void WorkerProcess::terminate() {
   log_.write(Severity::notice, "exiting");

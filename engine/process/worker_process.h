@@ -24,7 +24,8 @@
 
 namespace weir::process {
 
-// What a worker starts with. Descriptors stay open in it; `log` is the copy that came with the fork.
+// What a worker starts with. Descriptors stay open in it; `log` is the copy that came with the
+// fork.
 struct WorkerStart {
   std::span<const conf::Module* const> modules;
   ProcessLog* log = nullptr;

@@ -118,8 +118,7 @@ void compile(CompileJob& job) {
     return;
   }
   conf::ReplayWorld world(bundle);
-  CompiledGeneration compiled =
-      compile_generation(world, job.modules, plan.locations, plan.number);
+  CompiledGeneration compiled = compile_generation(world, job.modules, plan.locations, plan.number);
   if (!world.missing().empty()) {
     job.problems->push_back("compiling in the worker asked for \"" + world.missing() +
                             "\", which the master did not");

@@ -132,10 +132,9 @@ bool read_mask(Compiler& compiler, const Statement& statement, const Word& word,
     const char c = word.text[i];
     if (c == ' ') continue;
     if (c != '0' && c != '1') {
-      compiler.error(statement,
-                     "invalid character \"" + std::string(1, c) + "\" in \"worker_cpu_affinity\"",
-                     "a mask has a 1 for each processor that may be used, the first on the right",
-                     &word);
+      compiler.error(
+          statement, "invalid character \"" + std::string(1, c) + "\" in \"worker_cpu_affinity\"",
+          "a mask has a 1 for each processor that may be used, the first on the right", &word);
       return false;
     }
     mask[processor++] = c == '1';
@@ -258,52 +257,111 @@ void finish_core(Compiler& compiler, Scope& self, const Scope*) {
 }
 
 constexpr Directive kCoreDirectives[] = {
-    {.name = "daemon", .where = kMain, .form = Form::flag, .initial = "on",
-     .set = into<&CoreSettings::daemon>, .doc = "Goes to the background after the start."},
-    {.name = "master_process", .where = kMain, .form = Form::flag, .initial = "on",
+    {.name = "daemon",
+     .where = kMain,
+     .form = Form::flag,
+     .initial = "on",
+     .set = into<&CoreSettings::daemon>,
+     .doc = "Goes to the background after the start."},
+    {.name = "master_process",
+     .where = kMain,
+     .form = Form::flag,
+     .initial = "on",
      .set = into<&CoreSettings::master_process>,
      .doc = "A master and workers; off: one process does everything."},
-    {.name = "timer_resolution", .where = kMain, .args = {1, 1},
+    {.name = "timer_resolution",
+     .where = kMain,
+     .args = {1, 1},
      .set = into<&CoreSettings::timer_resolution>,
      .doc = "Accepted; the clock is read once a round of the event loop."},
-    {.name = "pid", .where = kMain, .args = {1, 1}, .set = set_pid,
+    {.name = "pid",
+     .where = kMain,
+     .args = {1, 1},
+     .set = set_pid,
      .doc = "The file with the number of the master process."},
-    {.name = "lock_file", .where = kMain, .args = {1, 1}, .set = set_lock_file,
+    {.name = "lock_file",
+     .where = kMain,
+     .args = {1, 1},
+     .set = set_lock_file,
      .doc = "Accepted; locks live in shared memory."},
-    {.name = "worker_processes", .where = kMain, .args = {1, 1}, .initial = "1",
-     .set = set_worker_processes, .doc = "Number of workers; auto: one a processor."},
-    {.name = "debug_points", .where = kMain, .args = {1, 1}, .set = set_debug_points,
+    {.name = "worker_processes",
+     .where = kMain,
+     .args = {1, 1},
+     .initial = "1",
+     .set = set_worker_processes,
+     .doc = "Number of workers; auto: one a processor."},
+    {.name = "debug_points",
+     .where = kMain,
+     .args = {1, 1},
+     .set = set_debug_points,
      .doc = "Accepted; there are none."},
-    {.name = "user", .where = kMain, .args = {1, 2}, .set = set_user,
+    {.name = "user",
+     .where = kMain,
+     .args = {1, 2},
+     .set = set_user,
      .doc = "User and group of the workers."},
-    {.name = "worker_priority", .where = kMain, .args = {1, 1}, .repeat = Repeat::collect,
-     .set = set_priority, .doc = "Scheduling priority of the workers, as nice does."},
-    {.name = "worker_cpu_affinity", .where = kMain, .args = {1, conf::kNoLimit},
-     .set = set_affinity, .doc = "Processors that each worker may use."},
-    {.name = "worker_rlimit_nofile", .where = kMain, .args = {1, 1},
-     .set = into<&CoreSettings::open_files>, .doc = "Limit of open files of a worker."},
-    {.name = "worker_rlimit_core", .where = kMain, .args = {1, 1},
-     .set = into<&CoreSettings::core_size>, .doc = "Limit of the core file of a worker."},
-    {.name = "worker_shutdown_timeout", .where = kMain, .args = {1, 1},
+    {.name = "worker_priority",
+     .where = kMain,
+     .args = {1, 1},
+     .repeat = Repeat::collect,
+     .set = set_priority,
+     .doc = "Scheduling priority of the workers, as nice does."},
+    {.name = "worker_cpu_affinity",
+     .where = kMain,
+     .args = {1, conf::kNoLimit},
+     .set = set_affinity,
+     .doc = "Processors that each worker may use."},
+    {.name = "worker_rlimit_nofile",
+     .where = kMain,
+     .args = {1, 1},
+     .set = into<&CoreSettings::open_files>,
+     .doc = "Limit of open files of a worker."},
+    {.name = "worker_rlimit_core",
+     .where = kMain,
+     .args = {1, 1},
+     .set = into<&CoreSettings::core_size>,
+     .doc = "Limit of the core file of a worker."},
+    {.name = "worker_shutdown_timeout",
+     .where = kMain,
+     .args = {1, 1},
      .set = into<&CoreSettings::shutdown_timeout>,
      .doc = "How long a worker that goes waits for its connections."},
-    {.name = "working_directory", .where = kMain, .args = {1, 1},
-     .set = into<&CoreSettings::working_directory>, .doc = "Current folder of the workers."},
-    {.name = "env", .where = kMain, .args = {1, 1}, .repeat = Repeat::collect, .set = set_env,
+    {.name = "working_directory",
+     .where = kMain,
+     .args = {1, 1},
+     .set = into<&CoreSettings::working_directory>,
+     .doc = "Current folder of the workers."},
+    {.name = "env",
+     .where = kMain,
+     .args = {1, 1},
+     .repeat = Repeat::collect,
+     .set = set_env,
      .doc = "Environment variables that workers keep or get."},
-    {.name = "load_module", .where = kMain, .args = {1, 1}, .repeat = Repeat::collect,
-     .set = load_module, .doc = "Accepted for modules that are built in."},
-    {.name = "error_log", .where = kMain, .args = {1, conf::kNoLimit}, .repeat = Repeat::collect,
-     .merge = Merge::replace_list, .set = set_error_log,
+    {.name = "load_module",
+     .where = kMain,
+     .args = {1, 1},
+     .repeat = Repeat::collect,
+     .set = load_module,
+     .doc = "Accepted for modules that are built in."},
+    {.name = "error_log",
+     .where = kMain,
+     .args = {1, conf::kNoLimit},
+     .repeat = Repeat::collect,
+     .merge = Merge::replace_list,
+     .set = set_error_log,
      .doc = "Where problems are logged, and from which level on."},
 };
 
 constexpr Directive kRegexDirectives[] = {
-    {.name = "pcre_jit", .where = kMain, .form = Form::flag, .initial = "off",
-     .set = [](Compiler& compiler, Scope& scope, const Statement& statement) {
-       into<&CoreSettings::pcre_jit>(compiler, scope, statement);
-       compiler.set_pcre_jit(scope.get<CoreSettings>().pcre_jit);
-     },
+    {.name = "pcre_jit",
+     .where = kMain,
+     .form = Form::flag,
+     .initial = "off",
+     .set =
+         [](Compiler& compiler, Scope& scope, const Statement& statement) {
+           into<&CoreSettings::pcre_jit>(compiler, scope, statement);
+           compiler.set_pcre_jit(scope.get<CoreSettings>().pcre_jit);
+         },
      .doc = "Compiles regular expressions to machine code."},
 };
 
@@ -324,10 +382,10 @@ void set_thread_pool(Compiler& compiler, Scope& scope, const Statement& statemen
     if (!threads && !word.starts_with("max_queue=")) continue;  // nginx passes over others
     const auto number = conf::parse_number(word.substr(word.find('=') + 1));
     if (!number || (threads && *number == 0)) {
-      compiler.error(statement,
-                     std::string("invalid ") + (threads ? "threads" : "max_queue") + " value " +
-                         quoted(word),
-                     {}, &statement.words[i + 1]);
+      compiler.error(
+          statement,
+          std::string("invalid ") + (threads ? "threads" : "max_queue") + " value " + quoted(word),
+          {}, &statement.words[i + 1]);
       return;
     }
     (threads ? pool.threads : pool.max_queue) = *number;
@@ -342,8 +400,12 @@ void set_thread_pool(Compiler& compiler, Scope& scope, const Statement& statemen
 }
 
 constexpr Directive kThreadPoolDirectives[] = {
-    {.name = "thread_pool", .where = kMain, .args = {2, 3}, .repeat = Repeat::collect,
-     .set = set_thread_pool, .doc = "Accepted; files are read by the threads of the loop."},
+    {.name = "thread_pool",
+     .where = kMain,
+     .args = {2, 3},
+     .repeat = Repeat::collect,
+     .set = set_thread_pool,
+     .doc = "Accepted; files are read by the threads of the loop."},
 };
 
 }  // namespace

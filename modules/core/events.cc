@@ -43,10 +43,9 @@ void complete_events(Compiler& compiler, Scope& root) {
 void set_worker_connections(Compiler& compiler, Scope& scope, const Statement& statement) {
   const auto number = conf::parse_number(statement.argument(0));
   if (!number) {
-    compiler.error(
-        statement,
-        "invalid number \"" + std::string(conf::until_nul(statement.argument(0))) + "\"", {},
-        &statement.words[1]);
+    compiler.error(statement,
+                   "invalid number \"" + std::string(conf::until_nul(statement.argument(0))) + "\"",
+                   {}, &statement.words[1]);
     return;
   }
   scope.write<EventSettings>().worker_connections = *number;
@@ -67,34 +66,63 @@ void set_debug_connection(Compiler& compiler, Scope&, const Statement& statement
 }
 
 constexpr Directive kEventsDirectives[] = {
-    {.name = "events", .where = kMain, .args = {0, 0}, .form = Form::block, .set = set_events,
+    {.name = "events",
+     .where = kMain,
+     .args = {0, 0},
+     .form = Form::block,
+     .set = set_events,
      .doc = "How connections are handled."},
 };
 
 constexpr Directive kEventCoreDirectives[] = {
-    {.name = "worker_connections", .where = kEvents, .args = {1, 1}, .initial = "512",
+    {.name = "worker_connections",
+     .where = kEvents,
+     .args = {1, 1},
+     .initial = "512",
      .set = set_worker_connections,
      .doc = "Most connections of a worker, to clients and to upstreams."},
-    {.name = "use", .where = kEvents, .args = {1, 1}, .set = set_use,
+    {.name = "use",
+     .where = kEvents,
+     .args = {1, 1},
+     .set = set_use,
      .doc = "The way to wait for events: epoll."},
-    {.name = "multi_accept", .where = kEvents, .form = Form::flag, .initial = "off",
+    {.name = "multi_accept",
+     .where = kEvents,
+     .form = Form::flag,
+     .initial = "off",
      .set = into<&EventSettings::multi_accept>,
      .doc = "Accepts all waiting connections at once."},
-    {.name = "accept_mutex", .where = kEvents, .form = Form::flag, .initial = "off",
+    {.name = "accept_mutex",
+     .where = kEvents,
+     .form = Form::flag,
+     .initial = "off",
      .set = into<&EventSettings::accept_mutex>,
      .doc = "Accepted; the kernel wakes one worker for a new connection."},
-    {.name = "accept_mutex_delay", .where = kEvents, .args = {1, 1}, .initial = "500ms",
+    {.name = "accept_mutex_delay",
+     .where = kEvents,
+     .args = {1, 1},
+     .initial = "500ms",
      .set = into<&EventSettings::accept_mutex_delay>,
      .doc = "How long accepting rests when descriptors have run out."},
-    {.name = "debug_connection", .where = kEvents, .args = {1, 1}, .repeat = Repeat::collect,
-     .set = set_debug_connection, .doc = "Ignored with a warning: there is no debug log."},
+    {.name = "debug_connection",
+     .where = kEvents,
+     .args = {1, 1},
+     .repeat = Repeat::collect,
+     .set = set_debug_connection,
+     .doc = "Ignored with a warning: there is no debug log."},
 };
 
 constexpr Directive kEpollDirectives[] = {
-    {.name = "epoll_events", .where = kEvents, .args = {1, 1}, .initial = "512",
+    {.name = "epoll_events",
+     .where = kEvents,
+     .args = {1, 1},
+     .initial = "512",
      .set = into<&EventSettings::epoll_events>,
      .doc = "Accepted; the size of a batch of events is fixed."},
-    {.name = "worker_aio_requests", .where = kEvents, .args = {1, 1}, .initial = "32",
+    {.name = "worker_aio_requests",
+     .where = kEvents,
+     .args = {1, 1},
+     .initial = "32",
      .set = into<&EventSettings::aio_requests>,
      .doc = "Accepted; there is no kernel AIO, files are read by threads."},
 };
