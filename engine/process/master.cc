@@ -402,6 +402,7 @@ void Master::run_worker(uint32_t slot, int channel) {
     WorkerProcess process(start);
     if (process.prepare()) {
       plan_file_.close();
+      process.tell_in_force();
       sigprocmask(SIG_UNBLOCK, &set, nullptr);
       code = process.run();
     }
