@@ -79,7 +79,7 @@ class Master {
   void reopen_logs();
   bool finished() const { return stop_ != Stop::no && workers_.empty(); }
   void clean_up();
-  void start_worker(uint32_t slot);
+  bool start_worker(uint32_t slot);
   void start_missing_workers();
   [[noreturn]] void run_worker(uint32_t slot, int channel);
   void tell(const Worker& worker, const Message& message, const std::vector<int>& descriptors);

@@ -278,8 +278,7 @@ void Master::place_workers(bool replace) {
   }
   for (uint32_t slot = 0; slot < wanted; ++slot) {
     if (present[slot]) continue;
-    start_worker(slot);
-    workers_.back().asked = true;
+    if (start_worker(slot)) workers_.back().asked = true;
   }
 }
 
