@@ -19,8 +19,9 @@ struct Message {
     abort,        // forget it
     logs,         // reopened log files, by place in the current generation's list
     // worker → master
-    ready,   // compiled
-    failed,  // could not; the reason is in the worker's log
+    ready,     // compiled
+    failed,    // could not; the reason is in the worker's log
+    in_force,  // this generation serves now (also said by a new worker)
   };
   struct Entry {
     enum class Kind : uint32_t { listener, log } kind = Kind::listener;

@@ -345,18 +345,18 @@ void Master::start_missing_workers() {
   }
 }
 
-void Master::start_worker(uint32_t slot) {
+bool Master::start_worker(uint32_t slot) {
   int ends[2];
   if (const int error = open_channel(ends)) {
     log_.write(Severity::alert, "socketpair() failed while spawning \"worker process\"", error);
-    return;
+    return false;
   }
   const pid_t pid = fork();
   if (pid < 0) {
     log_.write(Severity::alert, "fork() failed while spawning \"worker process\"", errno);
     close(ends[0]);
     close(ends[1]);
-    return;
+    return false;
   }
   if (pid == 0) {
     close(ends[0]);
@@ -369,6 +369,7 @@ void Master::start_worker(uint32_t slot) {
   worker.slot = slot;
   worker.channel = ends[0];
   workers_.push_back(worker);
+  return true;
 }
 
 // In the new process: lets go of what is the master's, gives up privileges, serves, ends.
@@ -382,7 +383,6 @@ void Master::run_worker(uint32_t slot, int channel) {
   log_.leave_terminal();
   log_.capture(nullptr);
   set_title("nginx: worker process");
-  const sigset_t set = master_signals();
   int code = kFatalExit;
   if (become_worker(plan_.core, slot, log_)) {
     // Sockets of other slots belong to other workers.
@@ -402,7 +402,7 @@ void Master::run_worker(uint32_t slot, int channel) {
     WorkerProcess process(start);
     if (process.prepare()) {
       plan_file_.close();
-      sigprocmask(SIG_UNBLOCK, &set, nullptr);
+      process.tell_in_force();
       code = process.run();
     }
   }

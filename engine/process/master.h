@@ -49,10 +49,13 @@ class Master {
     int channel = -1;
     bool leaving = false;  // told to quit or terminate, or replaced: not forked again
     bool answered = false;
-    bool asked = false;  // takes part in the reload under way
+    bool asked = false;     // takes part in the reload under way
+    bool replaced = false;  // goes when the reload is over
   };
   // A reload under way: first a helper process compiles, then the workers do.
   struct Reload {
+    enum class Phase : uint8_t { reading, preparing, settling } phase = Phase::reading;
+    uint64_t number = 0;
     pid_t helper = -1;
     MemoryFile plan_file;
     Plan plan;
@@ -76,7 +79,7 @@ class Master {
   void reopen_logs();
   bool finished() const { return stop_ != Stop::no && workers_.empty(); }
   void clean_up();
-  void start_worker(uint32_t slot);
+  bool start_worker(uint32_t slot);
   void start_missing_workers();
   [[noreturn]] void run_worker(uint32_t slot, int channel);
   void tell(const Worker& worker, const Message& message, const std::vector<int>& descriptors);
@@ -92,6 +95,7 @@ class Master {
   bool all_answered() const;
   void check_reload();
   void commit();
+  void settled();
   void place_workers(bool replace);
   void drop_reload_everywhere();
   void shutdown_channel(Worker& worker);

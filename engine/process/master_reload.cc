@@ -18,7 +18,9 @@ namespace weir::process {
 namespace {
 
 // How long workers may compile. One that is late is replaced.
-constexpr int64_t kAnswerMilliseconds = 60000;
+constexpr int64_t kAnswerMilliseconds = 30000;
+// How long the verdict waits for workers that swap or start.
+constexpr int64_t kSettleMilliseconds = 10000;
 
 }  // namespace
 
@@ -46,6 +48,7 @@ void Master::begin_reload() {
   }
   log_.write(Severity::notice, "reconfiguring");
   reload_ = std::make_unique<Reload>();
+  reload_->number = next_number_++;
   log_.capture(&reload_->report);
   reload_->plan_file = MemoryFile::create("weir-plan");
   reload_->helper =
@@ -111,6 +114,7 @@ void Master::open_and_ask() {
     reload.pid_file_made = true;
   }
   reload.replace = needs_new_workers(plan_.core, reload.plan.core);
+  reload.phase = Reload::Phase::preparing;
   reload.deadline = monotonic_milliseconds() + kAnswerMilliseconds;
   if (!reload.replace) {
     for (Worker& worker : workers_) {
@@ -183,15 +187,23 @@ void Master::shutdown_channel(Worker& worker) {
 }
 
 void Master::worker_answered(Worker& worker, const Message& message) {
-  if (!reload_ || !worker.asked || message.generation != reload_->plan.number) return;
-  if (message.kind == Message::Kind::ready) {
-    worker.answered = true;
-    return;
+  if (!reload_ || !worker.asked || message.generation != reload_->number) return;
+  switch (message.kind) {
+    case Message::Kind::ready:
+      worker.answered = worker.answered || reload_->phase == Reload::Phase::preparing;
+      break;
+    case Message::Kind::in_force:
+      worker.answered = worker.answered || reload_->phase == Reload::Phase::settling;
+      break;
+    case Message::Kind::failed:
+      if (reload_->phase != Reload::Phase::preparing) break;
+      log_.write(Severity::alert, "worker process " + std::to_string(worker.pid) +
+                                      " cannot use the new configuration, the old one stays");
+      drop_reload_everywhere();
+      break;
+    default:
+      break;
   }
-  if (message.kind != Message::Kind::failed) return;
-  log_.write(Severity::alert, "worker process " + std::to_string(worker.pid) +
-                                  " cannot use the new configuration, the old one stays");
-  drop_reload_everywhere();
 }
 
 bool Master::all_answered() const {
@@ -201,17 +213,19 @@ bool Master::all_answered() const {
 }
 
 void Master::check_reload() {
-  if (!reload_ || reload_->deadline == 0) return;
+  if (!reload_ || reload_->phase == Reload::Phase::reading) return;
   const bool late = monotonic_milliseconds() >= reload_->deadline;
   if (!late && !all_answered()) return;
-  if (late) {
-    for (Worker& worker : workers_) {
-      if (!worker.asked || worker.answered || worker.leaving) continue;
-      log_.write(Severity::alert, "worker process " + std::to_string(worker.pid) +
-                                      " does not answer, it is replaced");
-      worker.leaving = true;
-      kill(worker.pid, SIGKILL);
-    }
+  if (reload_->phase == Reload::Phase::settling) {
+    settled();
+    return;
+  }
+  for (Worker& worker : workers_) {
+    if (!worker.asked || worker.answered || worker.leaving) continue;
+    log_.write(Severity::alert,
+               "worker process " + std::to_string(worker.pid) + " does not answer, it is replaced");
+    worker.leaving = true;
+    kill(worker.pid, SIGKILL);
   }
   commit();
 }
@@ -223,7 +237,8 @@ void Master::commit() {
   message.kind = Message::Kind::commit;
   message.generation = reload.plan.number;
   for (Worker& worker : workers_) {
-    if (!worker.asked || !worker.answered) continue;
+    if (!worker.asked || worker.leaving) continue;
+    worker.answered = false;
     tell(worker, message, {});
   }
   const std::string pid_before = plan_.core.pid_file;
@@ -240,38 +255,38 @@ void Master::commit() {
   }
   log_.redirect_standard_error();
   if (pid_before != plan_.core.pid_file) move_pid_file(pid_before);
+  reload.resources.logs.clear();
+  reload.pid_file_made = false;
+  reload.phase = Reload::Phase::settling;
+  reload.deadline = monotonic_milliseconds() + kSettleMilliseconds;
   place_workers(reload.replace);
-  finish_reload(true);
+  check_reload();
 }
 
-// After a commit: those that cannot change go, those that are missing come, the others are
-// adjusted.
+// After a commit: missing workers come, those that stay are adjusted; those that cannot change, or
+// are too many, go when the new ones serve (settled), so that somebody always accepts.
 void Master::place_workers(bool replace) {
   no_accept_ = false;
-  std::vector<pid_t> old;
   const auto wanted = static_cast<uint32_t>(std::max<int64_t>(plan_.core.worker_processes, 0));
+  std::vector<bool> present(wanted, false);
   for (Worker& worker : workers_) {
     if (worker.leaving) continue;
-    if (replace || worker.slot >= wanted || (worker.asked && !worker.answered)) {
-      old.push_back(worker.pid);
-    } else {
-      adjust_worker(worker.pid, plan_.core, worker.slot, log_);
-    }
-  }
-  const auto is_old = [&](const Worker& worker) {
-    return std::find(old.begin(), old.end(), worker.pid) != old.end();
-  };
-  // New ones first: somebody always accepts.
-  std::vector<bool> present(wanted, false);
-  for (const Worker& worker : workers_) {
-    if (!worker.leaving && !is_old(worker)) present[worker.slot] = true;
+    worker.replaced = replace || worker.slot >= wanted;
+    if (worker.replaced) continue;
+    present[worker.slot] = true;
+    adjust_worker(worker.pid, plan_.core, worker.slot, log_);
   }
   for (uint32_t slot = 0; slot < wanted; ++slot) {
-    if (!present[slot]) start_worker(slot);
+    if (present[slot]) continue;
+    if (start_worker(slot)) workers_.back().asked = true;
   }
+}
+
+void Master::settled() {
   for (Worker& worker : workers_) {
-    if (is_old(worker)) quit_worker(worker);
+    if (worker.replaced) quit_worker(worker);
   }
+  finish_reload(true);
 }
 
 void Master::move_pid_file(const std::string& before) {
@@ -286,7 +301,7 @@ void Master::move_pid_file(const std::string& before) {
 void Master::drop_reload_everywhere() {
   Message message;
   message.kind = Message::Kind::abort;
-  message.generation = reload_->plan.number;
+  message.generation = reload_->number;
   for (Worker& worker : workers_) {
     if (worker.asked && !worker.leaving) tell(worker, message, {});
   }
@@ -314,7 +329,7 @@ void Master::finish_reload(bool accepted) {
   for (Worker& worker : workers_) worker.asked = worker.answered = false;
   malloc_trim(0);
   if (stop_ != Stop::no) return;
-  if (!accepted && !no_accept_) start_missing_workers();
+  if (!no_accept_) start_missing_workers();
   if (std::exchange(reload_again_, false)) begin_reload();
 }
 

@@ -39,9 +39,6 @@ class Single {
     set_title("nginx: master process " + std::string(command_words()));
     if (!process_.prepare()) return 2;
     plan_file_.close();
-    sigset_t set;
-    sigfillset(&set);
-    sigprocmask(SIG_UNBLOCK, &set, nullptr);
     process_.loop().on_signal(SIGHUP, [this] { reload(); });
     process_.loop().on_signal(SIGUSR2, [] {});
     process_.loop().on_signal(SIGWINCH, [] {});

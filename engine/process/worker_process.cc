@@ -117,6 +117,10 @@ int WorkerProcess::run() {
   loop_.on_signal(SIGINT, [this] { terminate(); });
   loop_.on_signal(SIGQUIT, [this] { quit(); });
   loop_.on_signal(SIGUSR1, [this] { reopen_logs(); });
+  // They were blocked since before the fork: none is lost.
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_UNBLOCK, &all, nullptr);
   if (start_.channel >= 0) {
     channel_.open(loop_, start_.channel, EPOLLIN);
     read_channel();

@@ -48,6 +48,8 @@ class WorkerProcess {
 
   // Compiles the plan it starts with; false after logging why it cannot.
   bool prepare();
+  // Tells the master which generation this worker serves with.
+  void tell_in_force();
   // Serves until it is told to stop; returns the exit code.
   int run();
 

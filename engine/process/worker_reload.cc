@@ -210,6 +210,7 @@ void WorkerProcess::commit_reload() {
     return;
   }
   take_generation(std::move(reload->generation), listeners, kept);
+  tell_in_force();
 }
 
 void WorkerProcess::drop_reload() {
@@ -240,6 +241,10 @@ void WorkerProcess::close_logs_unused() {
     if (std::find(used.begin(), used.end(), path) == used.end()) unused.push_back(path);
   });
   for (const std::string& path : unused) log_.table().close(path);
+}
+
+void WorkerProcess::tell_in_force() {
+  answer(Message::Kind::in_force, worker_.generation->number);
 }
 
 void WorkerProcess::answer(Message::Kind kind, uint64_t generation) {
