@@ -127,7 +127,8 @@ Task<PhaseResult> GatewayRun::run() {
   }
   make_request();
   first_started_ = worker_.loop.now();
-  selection_ = worker_.upstreams.select(*cluster_);
+  selection_ =
+      resolved_ ? worker_.upstreams.select_once(*cluster_) : worker_.upstreams.select(*cluster_);
   if (settings_.next_upstream_tries.value > 0) {
     selection_->limit_tries(static_cast<uint32_t>(settings_.next_upstream_tries.value));
   }

@@ -41,7 +41,8 @@ class GatewayRun {
 
   // --- gateway.cc: until the response head is here
   Task<int> prepare_body();
-  Task<int> resolve();
+  Task<int> resolve();  // gateway_resolve.cc
+  void use_addresses(std::vector<net::Address> addresses);
   void make_request();
   Step begin_attempt();
   Step open_connection(const net::Address& address);

@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "engine/upstream/pool.h"
+#include "engine/upstream/resolver.h"
 #include "engine/upstream/round_robin.h"
 #include "engine/worker.h"
 
@@ -25,6 +26,7 @@ struct Runtime::Implementation {
   Entry& entry(const Cluster& cluster) { return entries[cluster.name]; }
   Worker& worker;
   std::unordered_map<std::string, Entry> entries;
+  std::unordered_map<std::string, std::unique_ptr<Resolver>> resolvers;
   bool closing = false;
 };
 
@@ -41,6 +43,11 @@ std::unique_ptr<Selection> Runtime::select(const Cluster& cluster) {
   return make_round_robin(entry.peers, loop_seconds, &implementation_->worker.loop);
 }
 
+std::unique_ptr<Selection> Runtime::select_once(const Cluster& cluster) {
+  return make_round_robin(make_ref<PeerSet>(cluster, nullptr), loop_seconds,
+                          &implementation_->worker.loop);
+}
+
 std::unique_ptr<PooledConnection> Runtime::take(const Cluster& cluster, const net::Address& address,
                                                 std::string_view traits) {
   Implementation::Entry& entry = implementation_->entry(cluster);
@@ -52,6 +59,14 @@ void Runtime::give(const Cluster& cluster, std::unique_ptr<PooledConnection> con
   Implementation::Entry& entry = implementation_->entry(cluster);
   if (!entry.pool) entry.pool = std::make_unique<Pool>(implementation_->worker.loop);
   entry.pool->give(cluster.keepalive, std::move(connection));
+}
+
+Resolver& Runtime::resolver(const std::vector<std::string>& words) {
+  std::string key;
+  for (const std::string& word : words) key += word + " ";
+  auto& resolver = implementation_->resolvers[key];
+  if (!resolver) resolver = std::make_unique<Resolver>(implementation_->worker.loop, words);
+  return *resolver;
 }
 
 size_t Runtime::idle_connections() const {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/event/timer.h"
 #include "engine/upstream/cluster.h"
@@ -39,6 +40,7 @@ class Selection {
 };
 
 class Pool;
+class Resolver;
 
 // A connection that can wait in a pool between two uses. What it is made of (socket, codec) is its
 // own affair: it watches its socket while idle and calls leave_pool() when the peer closes or
@@ -88,11 +90,17 @@ class Runtime {
   // when their last user goes. `cluster` outlives the selection.
   std::unique_ptr<Selection> select(const Cluster& cluster);
 
+  // For a group made for one request (resolved at run time): nothing is remembered.
+  std::unique_ptr<Selection> select_once(const Cluster& cluster);
+
   // The idle connection used last that fits, or null.
   std::unique_ptr<PooledConnection> take(const Cluster& cluster, const net::Address& address,
                                          std::string_view traits);
   // Keeps it, unless policy or age forbid; the oldest goes when there are too many.
   void give(const Cluster& cluster, std::unique_ptr<PooledConnection> connection);
+  // The resolver for the words of a `resolver` directive; made at first use, with its memory of
+  // names.
+  Resolver& resolver(const std::vector<std::string>& words);
   size_t idle_connections() const;
   // Closes idle pooled connections, and keeps none from now on (drain).
   void close_idle();
