@@ -7,14 +7,28 @@ namespace weir {
 
 std::span<const conf::Module* const> all_modules() {
   static constexpr const conf::Module* modules[] = {
-      &core::kCoreModule,  &core::kEventsModule, &core::kEventCoreModule,
-      &core::kEpollModule, &core::kRegexModule,  &core::kThreadPoolModule,
+      &core::kCoreModule,
+      &core::kEventsModule,
+      &core::kEventCoreModule,
+      &core::kEpollModule,
+      &core::kRegexModule,
+      &core::kThreadPoolModule,
       // Phase handlers run in this order.
-      &http::kCoreModule, &http::kLogModule, &http::kUpstreamModule, &http::kIndexModule,
-      &http::kStaticModule, &http::kTryFilesModule, &http::kAccessModule, &http::kAuthRequestModule,
-      &http::kMapModule, &http::kRewriteModule, &http::kProxyModule,
+      &http::kCoreModule,
+      &http::kLogModule,
+      &http::kUpstreamModule,
+      &http::kIndexModule,
+      &http::kStaticModule,
+      &http::kTryFilesModule,
+      &http::kAccessModule,
+      &http::kAuthRequestModule,
+      &http::kMapModule,
+      &http::kRewriteModule,
+      &http::kProxyModule,
       // Head filters run in this order: what is not sent needs no fields, ranges come last.
-      &http::kNotModifiedModule, &http::kHeadersModule, &http::kRangeModule,
+      &http::kNotModifiedModule,
+      &http::kHeadersModule,
+      &http::kRangeModule,
   };
   return modules;
 }

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include "engine/http/files.h"
 #include "engine/http/request.h"
 #include "engine/http/uri.h"
 
@@ -91,7 +92,8 @@ Outcome answer(const ReturnStep& step, Request& request) {
   if (redirect) {
     return {Next::result, request.redirect_client(step.status, step.text.evaluate(request))};
   }
-  return {Next::result, request.respond(step.status, {}, step.text.evaluate(request))};
+  return {Next::result,
+          request.respond(step.status, content_type_of(request), step.text.evaluate(request))};
 }
 
 Outcome redirect(const RewriteStep& step, Request& request, bool escape) {
