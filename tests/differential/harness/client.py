@@ -64,7 +64,7 @@ class Client:
     def read(self):
         method = self.methods.pop(0) if self.methods else "GET"
         message = http.read_response(self.stream, method, WAIT)
-        self.pending = bool(self.methods)
+        self.pending = False
         self.last = message
         if message is None:
             self.note(f"connection {self.stream.ended}")
