@@ -9,6 +9,12 @@ namespace weir::conf {
 
 namespace {
 
+// Blocks whose lines are no directives.
+bool holds_data(std::string_view block) {
+  return block == "map" || block == "types" || block == "geo" || block == "split_clients" ||
+         block == "charset_map";
+}
+
 // Reading stops after so many problems.
 constexpr size_t kMostProblems = 200;
 
@@ -186,7 +192,14 @@ Parser::Stop Parser::finish_statement(Frame& frame, size_t words_begin, const To
   words_.resize(words_begin);
   statement.terminator = terminator.word.span;
   statement.number = ++number_;
-  if (terminator.kind == TokenKind::open) return open_block(frame, statement);
+  if (terminator.kind == TokenKind::open) {
+    if (holds_data(frame.owner_name)) {
+      problem(
+          "unexpected \"{\"", statement.terminator, statement.terminator,
+          "the block of \"" + std::string(frame.owner_name) + "\" holds lines of data, no blocks");
+    }
+    return open_block(frame, statement);
+  }
 
   const bool is_include = statement.name() == "include" && statement.argument_count() == 1 &&
                           frame.owner_name != "split_clients" && frame.owner_name != "charset_map";

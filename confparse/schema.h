@@ -90,6 +90,7 @@ struct Module {
   void (*prepare)(Compiler&, Scope& root) = nullptr;
   // Settles what depends on other settings or on the parent. Top-down: after the scope's own plain
   // directives, before its deferred children. `parent` is finished (null for the root).
+  // Not called for the scopes of upstream and events blocks, whose settings are not merged.
   void (*finish)(Compiler&, Scope& self, const Scope* parent) = nullptr;
   // At the closing brace of the module's outermost block: links, checks, registers run-time hooks.
   void (*complete)(Compiler&, Scope& root) = nullptr;

@@ -31,12 +31,17 @@ struct UserIdentity {
 // The only door to the outside while a configuration is read and compiled. Nothing in confparse or
 // in a module's compile step opens a file, resolves a name or asks for a user by itself.
 //
-//   RealWorld       does it, and records every answer in a Bundle (master; weir -t)
-//   ReplayWorld     answers from a Bundle; what is not in it is ENOENT-like and fails the reload
-//   (worker) DryWorld        reads files; a name resolves to 127.0.0.1 (and [::1] never) unless
-//   told to look;
-//                   users and groups exist; nothing is written, bound or executed (confcheck)
-//   VirtualWorld    files in memory, bounded in count, size and depth (tests, fuzzers)
+//   RealWorld: does it, and records every answer in a Bundle (master; weir -t).
+//
+//   ReplayWorld: answers from a Bundle; what is not in it is ENOENT-like and fails the reload
+//   (worker).
+//
+//   DryWorld: reads files; a name resolves to 127.0.0.1 unless told to look; users and groups
+//   exist; nothing is written, bound or executed (confcheck).
+//
+//   VirtualWorld: files in memory, bounded in count, size and depth (tests, fuzzers).
+//
+// They are declared in confparse/worlds.h.
 class World {
  public:
   virtual ~World() = default;

@@ -26,6 +26,8 @@ class Client:
         self.started = time.monotonic()
         self.opened = []
         self.slowly = 0
+        self.current = "1"
+        self.others = {}
 
     def note(self, text):
         self.out.append(f"[{text}]\n".encode("latin-1"))
@@ -64,7 +66,7 @@ class Client:
     def read(self):
         method = self.methods.pop(0) if self.methods else "GET"
         message = http.read_response(self.stream, method, WAIT)
-        self.pending = bool(self.methods)
+        self.pending = False
         self.last = message
         if message is None:
             self.note(f"connection {self.stream.ended}")
@@ -88,6 +90,13 @@ class Client:
         self.stream.sock.close()
         self.stream = None
 
+    def switch(self, name):
+        """Goes on with another connection; the one left stays as it is."""
+        self.others[self.current] = (self.stream, self.methods, self.last, self.pending)
+        self.stream, self.methods, self.last, self.pending = self.others.pop(name, (None, [], None, False))
+        self.current = name
+        self.note(f"on connection {name}")
+
     def run(self, steps):
         try:
             for word, rest in steps:
@@ -95,6 +104,9 @@ class Client:
             if self.pending:
                 self.read()
             self.settle()
+            for name in sorted(self.others):  # left open on purpose
+                self.switch(name)
+                self.settle()
         except OSError as error:
             self.note(f"client error {error}")
         finally:
@@ -107,6 +119,8 @@ class Client:
         elif word == "connect":
             self.settle()
             self.connect(rest)
+        elif word == "switch":
+            self.switch(rest)
         elif word == "read":
             for _ in range(int(rest or 1)):
                 if not self.read():
