@@ -80,12 +80,7 @@ PhaseResult try_candidates(Request& request) {
     if (S_ISDIR(found.info.st_mode) != candidate.folder) continue;
     std::string_view uri = text;
     if (settings.alias && settings.alias_by_regex) uri = request.current().uri;
-    if (candidate.folder) {
-      ArenaText with_slash(request.arena(), uri.size() + 1);
-      with_slash.append(uri);
-      with_slash.push_back('/');
-      uri = with_slash.view();
-    }
+    if (candidate.folder) uri = request.arena().copy(std::string(uri) + '/');
     request.rewrite_uri(uri, false);
     return PhaseResult::next();
   }
