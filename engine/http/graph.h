@@ -13,6 +13,7 @@
 #include "confparse/variables.h"
 #include "engine/http/filter.h"
 #include "engine/http/phase.h"
+#include "engine/log/error_log.h"
 #include "engine/net/listener.h"
 
 namespace weir::upstream {
@@ -159,8 +160,10 @@ struct Hooks {
 // The compiled http block.
 struct Graph {
   conf::VariableTable variables;
-  std::string
-      prefix;  // -p, with its slash at the end: relative paths made at run time are from here
+  // The main error_log, for scopes that have none of their own.
+  ErrorLogTargets error_log;
+  // -p, with its slash at the end: relative paths made at run time are from here.
+  std::string prefix;
   Hooks hooks;
   std::unique_ptr<conf::Scope> scope;  // of http { }
   std::vector<std::unique_ptr<VirtualServer>> servers;

@@ -255,8 +255,12 @@ std::unique_ptr<TunnelHandover> Request::begin_tunnel() {
 // --- log
 
 bool Request::logs(Severity severity) const {
+  return ErrorLog::wants(error_log_targets(), severity);
+}
+
+const ErrorLogTargets& Request::error_log_targets() const {
   const auto& targets = settings<CoreSettings>().error_log;
-  return targets && ErrorLog::wants(*targets, severity);
+  return targets ? *targets : graph_->error_log;
 }
 
 void Request::log(Severity severity, std::string_view text, int error_number) {
@@ -285,7 +289,7 @@ void Request::log(Severity severity, std::string_view text, int error_number) {
     const Header* referer = received_->headers.find(HeaderId::referer);
     if (referer != nullptr) add_quoted("referrer", referer->value);
   }
-  worker_->error_log.write(*settings<CoreSettings>().error_log, severity, connection().serial,
+  worker_->error_log.write(error_log_targets(), severity, connection().serial,
                            line);
 }
 

@@ -53,6 +53,7 @@ class ClientCodec final : public ExchangeCodec {
   bool begun_ = false;  // on_begin was called
   bool used_ = false;   // bytes of an answer came
   uint8_t interim_count_ = 0;
+  bool last_exchange_ = false;  // our request said so
 };
 
 // An upstream may send hints, but not for ever.
@@ -72,6 +73,9 @@ StreamId ClientCodec::open_stream(Arena& arena) {
 void ClientCodec::send_head(StreamId stream, const MessageHead& head, bool end) {
   if (!current(stream) || sending_ != Sending::idle) return;
   request_ = {head.method, head.upgrade};
+  // RFC 9112 section 9.6: after "close" nothing more is sent, whatever the answer says.
+  const Header* connection = head.headers.find(HeaderId::connection);
+  if (connection && has_token(connection->value, "close")) last_exchange_ = true;
   writer_.request_head(head);
   switch (head.body.kind) {
     case BodyLength::Kind::chunked:
@@ -214,7 +218,8 @@ void ClientCodec::accept_head(std::string_view text) {
   head->body = verdict.body;
   head->upgrade = head->status == 101;
   head->keep_alive = response_keeps_alive(*head);
-  if (!head->keep_alive || head->upgrade || head->body.kind == BodyLength::Kind::until_close) {
+  if (!head->keep_alive || last_exchange_ || head->upgrade ||
+      head->body.kind == BodyLength::Kind::until_close) {
     keep_alive_ = false;
   }
   receiver_.on_head(stream_, *head);
