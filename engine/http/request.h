@@ -23,6 +23,7 @@
 #include "engine/http/request_body.h"
 #include "engine/http/response.h"
 #include "engine/log/error_log.h"
+#include "engine/log/error_log.h"
 #include "engine/log/severity.h"
 
 namespace weir {
