@@ -16,8 +16,12 @@ enum class Wait : uint8_t { done, timed_out, cancelled };
 // woken from the loop's top level, looks at the state again. One waiter at a time.
 //
 //   while (!upstream.head_ready()) {
-//     if (co_await event.wait(timeout) != Wait::done) …
+//     Wait wait = co_await event.wait(timeout);
+//     if (wait != Wait::done) …
 //   }
+//
+// (Name the result first: g++ 12 lays the frame out wrong when co_await of a temporary stands in
+// the condition of if, while or switch, and the coroutine crashes when it is resumed.)
 //
 // ring() while nobody waits is remembered: the next wait() returns at once. After cancel() every
 // wait returns cancelled, at once, for good. A ring and a timeout of the same round are a ring.

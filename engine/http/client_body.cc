@@ -33,6 +33,15 @@ std::string temp_name(const TempPath& folder, uint64_t number, bool make_folders
   return path.append("/").append(name);
 }
 
+Task<int> read_whole(ClientBody& body, Request& request) {
+  body.begin_storing(request);
+  while (body.wants_more()) {
+    const Wait waited = co_await request.event().wait();
+    if (waited == Wait::cancelled) co_return 499;
+  }
+  co_return body.end_storing();
+}
+
 }  // namespace
 
 ClientBody::ClientBody(Exchange& exchange)
@@ -59,17 +68,24 @@ void ClientBody::begin(Request& request, Mode mode) {
   exchange_.want_body();
 }
 
-Task<int> ClientBody::read_all(Request& request) {
-  if (mode_ == Mode::waiting) {
-    begin(request, Mode::storing);
-    take_arrived();
-  }
-  if (mode_ == Mode::discarding) co_return 0;
-  while (!ended_ && error_ == 0) {
-    if (co_await request.event().wait() == Wait::cancelled) co_return 499;
-  }
+void ClientBody::begin_storing(Request& request) {
+  if (mode_ != Mode::waiting) return;
+  begin(request, Mode::storing);
+  take_arrived();
+}
+
+bool ClientBody::wants_more() const {
+  return mode_ == Mode::storing && !ended_ && error_ == 0;
+}
+
+int ClientBody::end_storing() {
+  if (mode_ == Mode::discarding) return 0;
   if (error_ == 0) finish_storing();
-  co_return error_;
+  return error_;
+}
+
+Task<int> ClientBody::read_all(Request& request) {
+  return read_whole(*this, request);
 }
 
 void ClientBody::begin_streaming(Request& request) {
@@ -138,7 +154,7 @@ void ClientBody::on_end() {
 }
 
 void ClientBody::fail(int status) {
-  if (ended_ || error_ != 0) return;
+  if (error_ != 0) return;
   error_ = status;
   timer_.cancel();
   exchange_.ring_all();

@@ -30,6 +30,11 @@ class ClientBody final : public RequestBody {
   const HeaderList& trailers() const override { return trailers_; }
   void discard() override;
 
+  // The steps of read_all.
+  void begin_storing(Request& request);
+  bool wants_more() const;
+  int end_storing();
+
   // --- for the exchange
   void declare(const BodyLength& length) { length_ = length; }
   void on_data(Slice data);

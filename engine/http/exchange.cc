@@ -27,6 +27,12 @@ struct Reaper {
 };
 thread_local Reaper reaper;
 
+// Stands for a head until there is one.
+MessageHead& no_head() {
+  static MessageHead head;
+  return head;
+}
+
 }  // namespace
 
 void* Exchange::operator new(size_t size) {
@@ -56,6 +62,7 @@ Exchange::Exchange(Session& session, StreamId stream, Ref<Generation> generation
   main_.emplace(*this, nullptr);
   main_->server_ = listener.default_server;
   main_->scope_ = listener.default_server->scope.get();
+  main_->received_ = &no_head();
   main_->body_ = &body_;
   writing_ = &*main_;
 }
@@ -128,11 +135,6 @@ void Exchange::settle() {
   if (reset_status_ == 0) {
     begin_request();
     return;
-  }
-  if (main_->received_ == nullptr) {
-    head_ = arena_.make<MessageHead>();
-    head_->keep_alive = false;
-    main_->received_ = head_;
   }
   if (*reset_reason_ != 0) main_->log(Severity::info, reset_reason_);
   body_.no_continue();
@@ -244,7 +246,7 @@ void Exchange::terminate(int status) {
   if (status > 0 && (response.status == 0 || bytes_sent() == 0)) response.status = status;
   keep_alive_ = false;
   lingering_ = false;
-  if (aborted_ || gone_) return;
+  if (aborted_ || gone_ || tunnel_) return;
   aborted_ = true;
   pending_.clear();
   delay_timer_.cancel();
@@ -270,7 +272,7 @@ void Exchange::peer_gone(int status) {
   } else if (status > 0 && (main_->response_.status == 0 || bytes_sent() == 0)) {
     main_->response_.status = status;
   }
-  body_.fail(status > 0 ? status : 400);
+  if (!body_.complete()) body_.fail(status > 0 ? status : 400);
   ring_all();
 }
 
@@ -284,7 +286,8 @@ void Exchange::peer_left() {
 void Exchange::drop_output() {
   pending_.clear();
   response_ended_ = true;
-  end_position_ = 0;
+  // What the codec has of it still refers to this exchange.
+  end_position_ = session_ == nullptr ? 0 : session_->queued();
   send_timer_.cancel();
   delay_timer_.cancel();
 }
@@ -315,7 +318,8 @@ bool Exchange::over() {
   if (!main_->finished_ || start_pending_) return false;
   if (tunnel_) return true;
   if (!gone_ && !aborted_ && !requests_finished()) return false;
-  if (!gone_ && (!response_ended_ || session_->written() < end_position_)) return false;
+  if (!session_->broken() && (!response_ended_ || session_->written() < end_position_))
+    return false;
   main_->completed_ = !gone_ && !aborted_;
   if (run_post_action()) return false;
   if (!discard_is_over()) return false;
@@ -365,8 +369,10 @@ void Exchange::run_log_phase() {
 }
 
 bool Exchange::may_keep_alive() const {
-  return keep_alive_ && !gone_ && !aborted_ && body_.complete() && body_.error() == 0 &&
-         !worker_.draining && session_->codec().reusable();
+  if (worker_.draining || session_->broken() || !session_->codec().reusable()) return false;
+  // A stream that failed says nothing about the others of its connection.
+  if (main_->received_->version == Version::http_2) return true;
+  return keep_alive_ && !gone_ && !aborted_ && body_.complete() && body_.error() == 0;
 }
 
 bool Exchange::wants_lingering() const {

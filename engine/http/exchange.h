@@ -90,6 +90,7 @@ class Exchange {
   void disable_keep_alive() { keep_alive_ = false; }
   bool keep_alive() const { return keep_alive_; }
   void disable_lingering() { lingering_ = false; }
+  void mark_pipelined() { main_->pipelined_ = true; }
   void adopt(Request& subrequest);
   void wake();
 

@@ -209,6 +209,8 @@ void Exchange::send_timed_out(void* self) {
   exchange->main_->log(Severity::info, "client timed out", ETIMEDOUT);
   exchange->reset_ = exchange->settings().reset_timedout_connection;
   exchange->peer_gone(408);
+  exchange->session_->give_up();
+  exchange->wake();
 }
 
 void Exchange::delay_over(void* self) {

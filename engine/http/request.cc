@@ -33,7 +33,7 @@ Request::Request(Exchange& exchange, Request* parent)
 Request::~Request() = default;
 
 std::string_view Request::host() const {
-  return received_ == nullptr ? "" : received_->host;
+  return received_->host;
 }
 
 const ConnectionFacts& Request::connection() const {
@@ -79,7 +79,7 @@ int64_t Request::started_wall() const {
 }
 
 uint64_t Request::request_length() const {
-  return (received_ == nullptr ? 0 : received_->bytes) + exchange_->body_.received();
+  return received_->bytes + exchange_->body_.received();
 }
 
 void Request::set_limit_rate(uint64_t rate) {
@@ -180,14 +180,14 @@ size_t Request::capture_count() const {
 // --- response
 
 bool Request::send_head() {
-  if (response_.head_sent) {
-    log(Severity::alert, "header already sent");
-    return !response_.header_only;
-  }
   if (main_->post_action_) {
     response_.header_only = true;
     last_sent_ = true;
     return false;
+  }
+  if (response_.head_sent) {
+    log(Severity::alert, "header already sent");
+    return !response_.header_only;
   }
   if (error_status_ > 0) {
     response_.status = error_status_;
@@ -278,19 +278,16 @@ void Request::log(Severity severity, std::string_view text, int error_number) {
   if (*main_->activity_ != 0) line.append(" while ").append(main_->activity_);
   add("client: ", connection().peer.host_text());
   add("server: ", server_ == nullptr || server_->names.empty() ? "" : server_->names[0]);
-  if (received_ != nullptr && !received_->request_line.empty()) {
+  if (!received_->request_line.empty()) {
     add_quoted("request", received_->request_line);
   }
   if (!is_main()) add_quoted("subrequest", current_.uri);
   if (!log_upstream.empty()) add_quoted("upstream", log_upstream);
-  if (received_ != nullptr) {
-    const Header* host = received_->headers.find(HeaderId::host);
-    if (host != nullptr) add_quoted("host", host->value);
-    const Header* referer = received_->headers.find(HeaderId::referer);
-    if (referer != nullptr) add_quoted("referrer", referer->value);
-  }
-  worker_->error_log.write(error_log_targets(), severity, connection().serial,
-                           line);
+  const Header* host = received_->headers.find(HeaderId::host);
+  if (host != nullptr) add_quoted("host", host->value);
+  const Header* referer = received_->headers.find(HeaderId::referer);
+  if (referer != nullptr) add_quoted("referrer", referer->value);
+  worker_->error_log.write(error_log_targets(), severity, connection().serial, line);
 }
 
 }  // namespace weir::http

@@ -156,9 +156,14 @@ class Request final : public conf::VariableSource {
   // nginx's r->keepalive: may the connection go on after this?
   void disable_keep_alive();
   bool keep_alive() const;
-  bool pipelined() const { return pipelined_; }       // its first bytes came with those of the request before ($pipe)
-  bool sends_chunked() const { return sends_chunked_; }   // the head was sent with Transfer-Encoding: chunked
-  int logged_status() const;    // $status: that of the error page's cause, or of the response; 0: none
+  bool pipelined() const {
+    return pipelined_;
+  }  // its first bytes came with those of the request before ($pipe)
+  bool sends_chunked() const {
+    return sends_chunked_;
+  }  // the head was sent with Transfer-Encoding: chunked
+  int logged_status()
+      const;  // $status: that of the error page's cause, or of the response; 0: none
   bool completed() const { return completed_; }  // $request_completion: all was sent
   // Size of the received head, and all bytes received for this request ($request_length).
   uint64_t request_length() const;

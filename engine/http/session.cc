@@ -120,6 +120,7 @@ Arena& Session::on_begin(StreamId stream) {
   ++facts_->requests;
   state_ = State::open;
   auto* exchange = new Exchange(*this, stream, worker().generation, *listener_);
+  if (pipelined_) exchange->mark_pipelined();
   add_exchange(stream, exchange);
   return exchange->arena();
 }
@@ -311,13 +312,21 @@ void Session::break_connection(int error) {
 
 // --- writing
 
+void Session::give_up() {
+  break_connection(0);
+}
+
 void Session::flush() {
   flush_wanted_ = true;
   wake();
 }
 
 void Session::wake() {
-  if (!settling_) settle_.schedule(worker().loop);
+  if (settling_) {
+    again_ = true;
+  } else {
+    settle_.schedule(worker().loop);
+  }
 }
 
 void Session::write_some() {
@@ -332,7 +341,6 @@ void Session::write_some() {
   for (size_t i = 0; i < output.count() && !files; ++i) files = output[i].is_file();
   if (files && exchange_ != nullptr) {
     limits.send_file_chunk = exchange_->settings().sendfile_max_chunk.value;
-    if (exchange_->settings().tcp_nopush) set_cork(true);
   }
   net::WriteResult result = stream_->write(output, limits);
   written_ += result.bytes;
@@ -345,17 +353,10 @@ void Session::write_some() {
   }
   write_blocked_ = result.state == net::WriteResult::State::would_block;
   flush_wanted_ = !output.empty();
-  if (output.empty() && corked_) set_cork(false);
   if (result.bytes > 0) for_each_exchange([](Exchange& exchange) { exchange.on_written(); });
   if (write_blocked_) for_each_exchange([](Exchange& exchange) { exchange.write_stalled(); });
+  // A chunk of a file is out: other connections have their turn.
   if (result.state == net::WriteResult::State::limited) settle_.schedule(worker().loop);
-}
-
-void Session::set_cork(bool on) {
-  if (corked_ == on || facts_->peer.is_unix()) return;
-  corked_ = on;
-  int value = on ? 1 : 0;
-  ::setsockopt(stream_->descriptor(), IPPROTO_TCP, TCP_CORK, &value, sizeof value);
 }
 
 void Session::on_writable() {
@@ -375,16 +376,18 @@ bool Session::settle() {
   if (settling_) return true;
   settling_ = true;
   settle_.cancel();
-  bool progress = true;
-  while (progress) {
-    progress = feed_unread();
+  again_ = true;
+  while (again_) {
+    again_ = false;
+    bool progress = feed_unread();
     tell_end();
     for_each_exchange([](Exchange& exchange) { exchange.settle(); });
-    if (flush_wanted_ && !write_blocked_) write_some();
+    if (flush_wanted_ && !write_blocked_ && !settle_.scheduled()) write_some();
     while (Exchange* exchange = find_over()) {
       if (!end_exchange(*exchange)) return false;
       progress = true;
     }
+    again_ = again_ || progress;
   }
   settling_ = false;
   if (state_ == State::closed || (handed_over_ && !has_exchanges()) ||
@@ -392,9 +395,8 @@ bool Session::settle() {
     destroy();
     return false;
   }
-  if (state_ != State::lingering && wants_input() && stream_->maybe_readable()) {
-    stream_->read_later();
-  }
+  if (wants_input() && stream_->maybe_readable()) stream_->read_later();
+  if (flush_wanted_ && !write_blocked_ && !broken_) settle_.schedule(worker().loop);
   return true;
 }
 
@@ -432,7 +434,7 @@ bool Session::end_exchange(Exchange& exchange) {
   remove_exchange(exchange.stream());
   delete &exchange;
   if (has_exchanges()) return true;
-  if (broken_ || state_ == State::closed) {
+  if (broken_ || timed_out_ || state_ == State::closed) {
     close(reset);
   } else if (keep) {
     codec_->next_exchange();
@@ -450,6 +452,7 @@ bool Session::end_exchange(Exchange& exchange) {
 
 void Session::go_idle(uint64_t timeout, uint64_t minimum, bool no_delay) {
   state_ = State::idle;
+  pipelined_ = !unread_.empty();
   if (no_delay && !no_delay_set_ && !facts_->peer.is_unix()) {
     no_delay_set_ = true;
     int on = 1;
@@ -540,7 +543,7 @@ void Session::move_to(size_t resource) {
   resource_ = resource;
   listener_ = nullptr;
   generation_ = 0;
-  if (resource == kNoResource && state_ == State::idle && !has_exchanges()) {
+  if (resource == kNoResource && !has_exchanges()) {
     destroy();
     return;
   }
@@ -554,6 +557,7 @@ void Session::move_to(size_t resource) {
 
 void Session::hand_over(TunnelHandover& to) {
   handed_over_ = true;
+  flush_wanted_ = false;
   timer_.cancel();
   to.early_bytes.push(std::move(unread_));
   unread_ = Slice();

@@ -96,6 +96,8 @@ class Session final : public SocketHandler, public CodecReceiver {
   // Writes now what goes.
   void write_some();
   bool broken() const { return broken_; }
+  // The peer takes nothing any more: all exchanges end.
+  void give_up();
   // The peer has closed its direction, or the connection is broken.
   bool peer_closed() const {
     return broken_ || input_ended_ || (stream_ && stream_->socket().peer_closed());
@@ -155,7 +157,6 @@ class Session final : public SocketHandler, public CodecReceiver {
   void begin_lingering(uint64_t time, uint64_t timeout);
   void break_connection(int error);
   void close(bool with_reset);
-  void set_cork(bool on);
   void on_timer();
   void drain();
   void move_to(size_t resource);
@@ -196,9 +197,10 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool end_told_ : 1 = false;     // and the codec knows
   bool broken_ : 1 = false;
   bool no_delay_set_ : 1 = false;
-  bool corked_ : 1 = false;
+  bool pipelined_ : 1 = false;  // the next request has come with the last
   bool handed_over_ : 1 = false;
   bool settling_ : 1 = false;
+  bool again_ : 1 = false;  // woken while settling
   bool timed_out_ : 1 = false;
 };
 

@@ -38,7 +38,8 @@ Task<Wait> wait_once(Event& event, uint64_t milliseconds) {
 Task<int> count_rings(Event& event, int rings) {
   int seen = 0;
   while (seen < rings) {
-    if (co_await event.wait() != Wait::done) break;
+    const Wait waited = co_await event.wait();
+    if (waited != Wait::done) break;
     ++seen;
   }
   co_return seen;
