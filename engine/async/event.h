@@ -16,8 +16,12 @@ enum class Wait : uint8_t { done, timed_out, cancelled };
 // woken from the loop's top level, looks at the state again. One waiter at a time.
 //
 //   while (!upstream.head_ready()) {
-//     if (co_await event.wait(timeout) != Wait::done) …
+//     const Wait wait = co_await event.wait(timeout);
+//     if (wait != Wait::done) …
 //   }
+//
+// Name the result: `if (co_await event.wait() == …)` inside of a loop is compiled wrongly by g++ 12
+// (the frame's own handle is overwritten).
 //
 // ring() while nobody waits is remembered: the next wait() returns at once. After cancel() every
 // wait returns cancelled, at once, for good. A ring and a timeout of the same round are a ring.

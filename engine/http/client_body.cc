@@ -66,7 +66,8 @@ Task<int> ClientBody::read_all(Request& request) {
   }
   if (mode_ == Mode::discarding) co_return 0;
   while (!ended_ && error_ == 0) {
-    if (co_await request.event().wait() == Wait::cancelled) co_return 499;
+    const Wait wait = co_await request.event().wait();
+    if (wait == Wait::cancelled) co_return 499;
   }
   if (error_ == 0) finish_storing();
   co_return error_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "engine/http/framing.h"
 #include "engine/http/gateway_run.h"
 #include "engine/http/graph.h"
 #include "engine/worker.h"
@@ -116,6 +117,9 @@ void GatewayRun::make_request() {
   head_.body = length;
   plan_.make_head(request_, length, head_);
   head_.upgrade = head_.headers.find(HeaderId::upgrade) != nullptr;
+  const Header* connection = head_.headers.find(HeaderId::connection);
+  // After a refused upgrade nobody can be sure what the peer takes the next bytes for.
+  may_keep_ = !head_.upgrade && !(connection && has_token(connection->value, "close"));
 }
 
 Task<PhaseResult> GatewayRun::run() {
@@ -439,7 +443,7 @@ void GatewayRun::drop_connection() {
 
 void GatewayRun::release_connection() {
   if (!connection_) return;
-  if (body_given_ && cluster_->keepalive.enabled && settings_.bind.template_.empty() &&
+  if (body_given_ && may_keep_ && cluster_->keepalive.enabled && settings_.bind.template_.empty() &&
       !worker_.draining && connection_->reusable()) {
     connection_->make_idle();
     worker_.upstreams.give(*cluster_, std::move(connection_));

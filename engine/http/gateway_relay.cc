@@ -126,7 +126,8 @@ Task<PhaseResult> GatewayRun::relay() {
       // The peer is done with; the rest is between us and the client.
       while (!forward_stored()) {
         if (request_.client_gone()) co_return PhaseResult::status(499);
-        if (co_await request_.event().wait() == Wait::cancelled) co_return PhaseResult::status(499);
+        const Wait wait = co_await request_.event().wait();
+        if (wait == Wait::cancelled) co_return PhaseResult::status(499);
       }
       request_.send(Chain(), true);
       co_return PhaseResult::done();
@@ -166,7 +167,8 @@ Task<PhaseResult> GatewayRun::relay() {
       moved_at_ = worker_.loop.now();
     }
     if (delay) left = delay;
-    if (co_await request_.event().wait(left) == Wait::cancelled) co_return finish(499);
+    const Wait wait = co_await request_.event().wait(left);
+    if (wait == Wait::cancelled) co_return finish(499);
   }
 }
 

@@ -42,7 +42,8 @@ Task<int> GatewayRun::resolve() {
       error = upstream::Resolver::kTimedOut;
       break;
     }
-    if (co_await request_.event().wait(end - now) == Wait::cancelled) co_return 499;
+    const Wait wait = co_await request_.event().wait(end - now);
+    if (wait == Wait::cancelled) co_return 499;
   }
   if (!error) error = question.answer().error;
   if (error) {

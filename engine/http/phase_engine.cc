@@ -294,7 +294,8 @@ Task<PhaseResult> PhaseEngine::delay_refusal(Request& request, uint64_t millisec
   Loop& loop = request.worker().loop;
   uint64_t until = loop.now() + milliseconds;
   while (loop.now() < until && !request.client_gone()) {
-    if (co_await request.event().wait(until - loop.now()) == Wait::cancelled) break;
+    const Wait wait = co_await request.event().wait(until - loop.now());
+    if (wait == Wait::cancelled) break;
   }
   co_return PhaseResult::status(request.client_gone() ? 499 : 401);
 }

@@ -144,7 +144,8 @@ bool Request::output_ready() const {
 
 Task<bool> Request::wait_output() {
   while (!output_ready()) {
-    if (co_await event_.wait() == Wait::cancelled) co_return false;
+    const Wait wait = co_await event_.wait();
+    if (wait == Wait::cancelled) co_return false;
   }
   co_return !exchange_->is_gone();
 }

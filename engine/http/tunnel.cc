@@ -72,6 +72,7 @@ class Tunnel final {
 
   Side client;
   Side upstream;
+  uint64_t head_left = 0;
 
  private:
   static void expired(void* self) { static_cast<Tunnel*>(self)->timed_out(); }
@@ -109,7 +110,8 @@ Tunnel::~Tunnel() {
   client.stream.reset();
   upstream.stream.reset();
   TunnelEnd end;
-  end.sent_to_client = client.sent;
+  // The rest of the 101 head was counted when it was queued.
+  end.sent_to_client = client.sent > head_left ? client.sent - head_left : 0;
   end.received_from_client = client.received;
   end.sent_to_upstream = upstream.sent;
   end.received_from_upstream = upstream.received;
@@ -232,6 +234,7 @@ void start_tunnel(Worker& worker, std::unique_ptr<TunnelHandover> client,
   auto* tunnel = new Tunnel(worker, *client, std::move(use), options);
   tunnel->client.stream = std::move(client->stream);
   tunnel->upstream.stream = std::move(upstream);
+  tunnel->head_left = client->unsent.bytes();
   tunnel->client.pending = std::move(client->unsent);
   tunnel->upstream.received = early.bytes();
   tunnel->client.pending.append(std::move(early));

@@ -117,7 +117,8 @@ MessageHead compose_head(Request& request) {
   if (modified.empty() && response.last_modified != -1) {
     modified = date_text(arena, static_cast<time_t>(response.last_modified));
   }
-  if (!modified.empty()) {
+  // Of an upstream's response these stand where the upstream put them.
+  if (!modified.empty() && !response.headers.find(HeaderId::last_modified)) {
     fields.add(arena, Header{"Last-Modified", modified, HeaderId::last_modified});
   }
   bool relative = !response.location.empty() && response.location[0] == '/';
@@ -128,7 +129,9 @@ MessageHead compose_head(Request& request) {
   } else if (!response.location.empty()) {
     fields.add(arena, Header{"Location", response.location, HeaderId::other});
   }
-  if (!response.etag.empty()) fields.add(arena, Header{"ETag", response.etag, HeaderId::etag});
+  if (!response.etag.empty() && !response.headers.find(HeaderId::etag)) {
+    fields.add(arena, Header{"ETag", response.etag, HeaderId::etag});
+  }
   for (const Header& field : response.headers) add_as_listed(fields, arena, field);
   return head;
 }
