@@ -105,9 +105,10 @@ void GatewayRun::make_request() {
   BodyLength length;
   const RequestBody& body = request_.body();
   if (plan_.has_own_body) {
+    const std::string_view own = plan_.own_body(request_);
     body_.clear();
-    body_.push(Slice::borrowed(plan_.own_body));
-    length = BodyLength{BodyLength::Kind::exact, plan_.own_body.size()};
+    if (!own.empty()) body_.push(Slice::borrowed(own));
+    length = BodyLength{BodyLength::Kind::exact, own.size()};
   } else if (streaming_) {
     length = body.length();
   } else if (!body_.empty() || (body.length().kind != BodyLength::Kind::none &&
@@ -118,8 +119,7 @@ void GatewayRun::make_request() {
   plan_.make_head(request_, length, head_);
   head_.upgrade = head_.headers.find(HeaderId::upgrade) != nullptr;
   const Header* connection = head_.headers.find(HeaderId::connection);
-  // After a refused upgrade nobody can be sure what the peer takes the next bytes for.
-  may_keep_ = !head_.upgrade && !(connection && has_token(connection->value, "close"));
+  may_keep_ = !(connection && has_token(connection->value, "close"));
 }
 
 Task<PhaseResult> GatewayRun::run() {
@@ -150,7 +150,8 @@ Task<PhaseResult> GatewayRun::run() {
     co_return accel_redirect(redirect->value);
   }
   take_head();
-  if (!request_.send_head()) {
+  accepted_ = request_.send_head();
+  if (!accepted_) {
     // No body goes to the client. What the peer still sends is not waited for.
     end_attempt(upstream::Selection::Result::ok);
     release_connection();
@@ -244,7 +245,7 @@ void GatewayRun::update_counts() {
   UpstreamAttempt& attempt = record_.attempts.back();
   attempt.bytes_sent = exchange_->bytes_sent;
   attempt.bytes_received = exchange_->bytes_received;
-  attempt.response_length = exchange_->head && exchange_->bytes_received > head_bytes_
+  attempt.response_length = accepted_ && exchange_->bytes_received > head_bytes_
                                 ? exchange_->bytes_received - head_bytes_
                                 : 0;
 }

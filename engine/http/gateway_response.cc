@@ -123,7 +123,6 @@ void GatewayRun::take_field(const Header& header) {
     case HeaderId::connection:
     case HeaderId::keep_alive:
     case HeaderId::transfer_encoding:
-    case HeaderId::status:
       return;
     case HeaderId::content_length:
       if (const auto length = parse_content_length(header.value)) {
@@ -132,12 +131,6 @@ void GatewayRun::take_field(const Header& header) {
       return;
     case HeaderId::content_type:
       response.content_type = header.value;
-      return;
-    case HeaderId::date:
-      response.date = header.value;
-      return;
-    case HeaderId::server:
-      response.server = header.value;
       return;
     case HeaderId::last_modified:
       response.last_modified_text = header.value;

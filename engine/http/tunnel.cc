@@ -3,7 +3,9 @@
 #include <cerrno>
 
 #include "engine/event/timer.h"
+#include "engine/http/graph.h"
 #include "engine/http/tunnel_handover.h"
+#include "engine/net/socket_options.h"
 #include "engine/worker.h"
 
 namespace weir::http {
@@ -136,12 +138,16 @@ void Tunnel::arm() {
 }
 
 void Tunnel::timed_out() {
-  if (error_log_) {
+  const ErrorLogTargets* targets = error_log_.get();
+  if (!targets && worker_.generation && worker_.generation->http) {
+    targets = &worker_.generation->http->error_log;
+  }
+  if (targets) {
     std::string text =
         "upstream timed out (110: Connection timed out) while proxying upgraded "
         "connection";
     if (facts_) text += ", client: " + facts_->peer.host_text();
-    worker_.error_log.write(*error_log_, Severity::error, connection_, text);
+    worker_.error_log.write(*targets, Severity::error, connection_, text);
   }
   end();
 }
@@ -236,10 +242,12 @@ void start_tunnel(Worker& worker, std::unique_ptr<TunnelHandover> client,
   tunnel->upstream.stream = std::move(upstream);
   tunnel->head_left = client->unsent.bytes();
   tunnel->client.pending = std::move(client->unsent);
-  tunnel->upstream.received = early.bytes();
   tunnel->client.pending.append(std::move(early));
   tunnel->upstream.pending = std::move(client->early_bytes);
   tunnel->client.received = tunnel->upstream.pending.bytes();
+  for (const net::Stream* stream : {tunnel->client.stream.get(), tunnel->upstream.stream.get()}) {
+    (void)net::set_no_delay(stream->descriptor(), true);  // refused by unix sockets
+  }
   tunnel->client.stream->set_handler(&tunnel->client);
   tunnel->upstream.stream->set_handler(&tunnel->upstream);
   tunnel->start();

@@ -104,12 +104,17 @@ MessageHead compose_head(Request& request) {
   fields.reserve(arena, response.headers.size() + 6);
   std::string_view server =
       response.server.empty() ? server_text(settings.server_tokens) : response.server;
-  fields.add(arena, Header{"Server", server, HeaderId::server});
+  // Those of an upstream (proxy_pass_header) stand where the upstream put them.
+  if (!response.headers.find(HeaderId::server)) {
+    fields.add(arena, Header{"Server", server, HeaderId::server});
+  }
   std::string_view date = response.date;
   if (date.empty()) {
     date = cached_date(static_cast<time_t>(request.worker().loop.wall_milliseconds() / 1000));
   }
-  fields.add(arena, Header{"Date", date, HeaderId::date});
+  if (!response.headers.find(HeaderId::date)) {
+    fields.add(arena, Header{"Date", date, HeaderId::date});
+  }
   if (!response.content_type.empty()) {
     fields.add(arena, Header{"Content-Type", response.content_type, HeaderId::content_type});
   }
