@@ -111,8 +111,9 @@ void GatewayRun::make_request() {
     length = BodyLength{BodyLength::Kind::exact, own.size()};
   } else if (streaming_) {
     length = body.length();
-  } else if (!body_.empty() || (body.length().kind != BodyLength::Kind::none &&
-                                request_.is_main() && settings_.pass_request_body)) {
+  } else if (!body_.empty() || (request_.is_main() && settings_.pass_request_body &&
+                                (body.length().kind != BodyLength::Kind::none ||
+                                 request_.headers().find(HeaderId::content_length)))) {
     length = BodyLength{BodyLength::Kind::exact, body_.bytes()};
   }
   head_.body = length;
