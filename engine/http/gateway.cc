@@ -120,7 +120,9 @@ void GatewayRun::make_request() {
   plan_.make_head(request_, length, head_);
   head_.upgrade = head_.headers.find(HeaderId::upgrade) != nullptr;
   const Header* connection = head_.headers.find(HeaderId::connection);
-  may_keep_ = !(connection && has_token(connection->value, "close"));
+  // A refused upgrade with a body: what the peer did with the body is not sure.
+  may_keep_ = !(connection && has_token(connection->value, "close")) &&
+              !(head_.upgrade && length.kind != BodyLength::Kind::none);
 }
 
 Task<PhaseResult> GatewayRun::run() {

@@ -1,6 +1,7 @@
 #include "engine/http/tunnel.h"
 
 #include <cerrno>
+#include <cstring>
 
 #include "engine/event/timer.h"
 #include "engine/http/graph.h"
@@ -79,6 +80,7 @@ class Tunnel final {
  private:
   static void expired(void* self) { static_cast<Tunnel*>(self)->timed_out(); }
   void timed_out();
+  void log(std::string_view what, int error);
   Side& other(Side& side) { return &side == &client ? upstream : client; }
   // Writes now what goes, keeps the rest. False: the side has failed.
   bool write(Side& to, const char* data, size_t size);
@@ -138,18 +140,21 @@ void Tunnel::arm() {
 }
 
 void Tunnel::timed_out() {
+  log("upstream timed out", ETIMEDOUT);
+  end();
+}
+
+void Tunnel::log(std::string_view what, int error) {
   const ErrorLogTargets* targets = error_log_.get();
   if (!targets && worker_.generation && worker_.generation->http) {
     targets = &worker_.generation->http->error_log;
   }
-  if (targets) {
-    std::string text =
-        "upstream timed out (110: Connection timed out) while proxying upgraded "
-        "connection";
-    if (facts_) text += ", client: " + facts_->peer.host_text();
-    worker_.error_log.write(*targets, Severity::error, connection_, text);
-  }
-  end();
+  if (!targets) return;
+  std::string text(what);
+  text += " (" + std::to_string(error) + ": " + std::strerror(error) +
+          ") while proxying upgraded connection";
+  if (facts_) text += ", client: " + facts_->peer.host_text();
+  worker_.error_log.write(*targets, Severity::error, connection_, text);
 }
 
 bool Tunnel::write(Side& to, const char* data, size_t size) {
@@ -202,7 +207,10 @@ void Tunnel::relay(Side& from) {
     if (reads == kReadsInARow) return from.stream->read_later();
     const Transfer moved = from.stream->read(block, Block::kBlockSize);
     if (moved.state == Transfer::State::would_block) return;
-    if (moved.state == Transfer::State::failed) return end();
+    if (moved.state == Transfer::State::failed) {
+      if (&from == &upstream) log("recv() failed", moved.error);
+      return end();
+    }
     if (moved.state == Transfer::State::end) {
       from.ended = true;
       break;
