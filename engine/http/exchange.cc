@@ -391,8 +391,8 @@ bool Exchange::wants_lingering() const {
 
 bool Exchange::begin_tunnel(TunnelHandover& to) {
   if (gone_ || session_ == nullptr || tunnel_) return false;
-  tunnel_ = true;
   final_sent_ = bytes_sent() + session_->unwritten();
+  tunnel_ = true;
   main_->completed_ = true;
   const Hooks& hooks = generation_->http->hooks;
   if (hooks.tunnel_log_handlers.size() == hooks.log_handlers.size()) {

@@ -12,7 +12,7 @@
 namespace weir::http {
 
 uint64_t Exchange::bytes_sent() const {
-  if (session_ == nullptr) return final_sent_;
+  if (session_ == nullptr || tunnel_) return final_sent_;
   uint64_t written = session_->written();
   return written > written_before_ ? written - written_before_ : 0;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "engine/http/framing.h"
 #include "engine/http/gateway_run.h"
 #include "engine/http/graph.h"
 #include "engine/worker.h"
@@ -104,18 +105,24 @@ void GatewayRun::make_request() {
   BodyLength length;
   const RequestBody& body = request_.body();
   if (plan_.has_own_body) {
+    const std::string_view own = plan_.own_body(request_);
     body_.clear();
-    body_.push(Slice::borrowed(plan_.own_body));
-    length = BodyLength{BodyLength::Kind::exact, plan_.own_body.size()};
+    if (!own.empty()) body_.push(Slice::borrowed(own));
+    length = BodyLength{BodyLength::Kind::exact, own.size()};
   } else if (streaming_) {
     length = body.length();
-  } else if (!body_.empty() || (body.length().kind != BodyLength::Kind::none &&
-                                request_.is_main() && settings_.pass_request_body)) {
+  } else if (!body_.empty() || (request_.is_main() && settings_.pass_request_body &&
+                                (body.length().kind != BodyLength::Kind::none ||
+                                 request_.headers().find(HeaderId::content_length)))) {
     length = BodyLength{BodyLength::Kind::exact, body_.bytes()};
   }
   head_.body = length;
   plan_.make_head(request_, length, head_);
   head_.upgrade = head_.headers.find(HeaderId::upgrade) != nullptr;
+  const Header* connection = head_.headers.find(HeaderId::connection);
+  // A refused upgrade with a body: what the peer did with the body is not sure.
+  may_keep_ = !(connection && has_token(connection->value, "close")) &&
+              !(head_.upgrade && length.kind != BodyLength::Kind::none);
 }
 
 Task<PhaseResult> GatewayRun::run() {
@@ -146,7 +153,8 @@ Task<PhaseResult> GatewayRun::run() {
     co_return accel_redirect(redirect->value);
   }
   take_head();
-  if (!request_.send_head()) {
+  accepted_ = request_.send_head();
+  if (!accepted_) {
     // No body goes to the client. What the peer still sends is not waited for.
     end_attempt(upstream::Selection::Result::ok);
     release_connection();
@@ -240,7 +248,7 @@ void GatewayRun::update_counts() {
   UpstreamAttempt& attempt = record_.attempts.back();
   attempt.bytes_sent = exchange_->bytes_sent;
   attempt.bytes_received = exchange_->bytes_received;
-  attempt.response_length = exchange_->head && exchange_->bytes_received > head_bytes_
+  attempt.response_length = accepted_ && exchange_->bytes_received > head_bytes_
                                 ? exchange_->bytes_received - head_bytes_
                                 : 0;
 }
@@ -439,7 +447,7 @@ void GatewayRun::drop_connection() {
 
 void GatewayRun::release_connection() {
   if (!connection_) return;
-  if (body_given_ && cluster_->keepalive.enabled && settings_.bind.template_.empty() &&
+  if (body_given_ && may_keep_ && cluster_->keepalive.enabled && settings_.bind.template_.empty() &&
       !worker_.draining && connection_->reusable()) {
     connection_->make_idle();
     worker_.upstreams.give(*cluster_, std::move(connection_));

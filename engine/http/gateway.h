@@ -121,10 +121,11 @@ class GatewayPlan {
   bool can_stream_unknown_length = true;
   // A body that replaces the client's (proxy_set_body).
   bool has_own_body = false;
-  std::string_view own_body;
 
   // Fills the head once; `body` says what will be sent behind it.
   virtual void make_head(Request& request, const BodyLength& body, MessageHead& head) = 0;
+  // With has_own_body: asked for when the client's body has been read.
+  virtual std::string_view own_body(Request& request) = 0;
   // Location, Refresh and Set-Cookie of responses: a changed value, or the value as it is.
   virtual std::string_view rewrite_header(Request& request, const Header& header) = 0;
 

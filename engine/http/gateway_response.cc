@@ -123,7 +123,6 @@ void GatewayRun::take_field(const Header& header) {
     case HeaderId::connection:
     case HeaderId::keep_alive:
     case HeaderId::transfer_encoding:
-    case HeaderId::status:
       return;
     case HeaderId::content_length:
       if (const auto length = parse_content_length(header.value)) {
@@ -133,27 +132,27 @@ void GatewayRun::take_field(const Header& header) {
     case HeaderId::content_type:
       response.content_type = header.value;
       return;
-    case HeaderId::date:
-      response.date = header.value;
-      return;
-    case HeaderId::server:
-      response.server = header.value;
-      return;
     case HeaderId::last_modified:
       response.last_modified_text = header.value;
       if (const auto time = parse_date(header.value)) response.last_modified = *time;
-      return;
+      break;
     case HeaderId::etag:
       response.etag = header.value;
-      return;
+      break;
     case HeaderId::accept_ranges:
       if (settings_.force_ranges) return;
       break;
     case HeaderId::location: {
       const std::string_view value = plan_.rewrite_header(request_, header);
-      // A relative target as the upstream sent it stays relative.
-      if (value.data() == header.value.data() && value.starts_with('/')) break;
-      response.location = value;
+      // A relative target as the upstream sent it stays relative; one that was rewritten becomes
+      // absolute.
+      if (value.data() == header.value.data() || !value.starts_with('/')) {
+        Header changed = header;
+        changed.value = value;
+        response.headers.add(arena, changed);
+      } else {
+        response.location = value;
+      }
       return;
     }
     case HeaderId::refresh:

@@ -101,7 +101,8 @@ class GatewayRun {
   bool cached_ = false;        // the connection came from the pool
   bool request_sent_ = false;  // a byte of it may have reached a peer
   bool buffering_ = false;
-  bool unused_response_ = false;
+  bool accepted_ = false;  // the response's body is wanted
+  bool may_keep_ = true;   // as the request says
   uint64_t first_started_ = 0;
   uint64_t attempt_started_ = 0;
   uint64_t moved_ = 0;     // bytes both ways at the last look

@@ -1,9 +1,12 @@
 #include "engine/http/tunnel.h"
 
 #include <cerrno>
+#include <cstring>
 
 #include "engine/event/timer.h"
+#include "engine/http/graph.h"
 #include "engine/http/tunnel_handover.h"
+#include "engine/net/socket_options.h"
 #include "engine/worker.h"
 
 namespace weir::http {
@@ -72,10 +75,12 @@ class Tunnel final {
 
   Side client;
   Side upstream;
+  uint64_t head_left = 0;
 
  private:
   static void expired(void* self) { static_cast<Tunnel*>(self)->timed_out(); }
   void timed_out();
+  void log(std::string_view what, int error);
   Side& other(Side& side) { return &side == &client ? upstream : client; }
   // Writes now what goes, keeps the rest. False: the side has failed.
   bool write(Side& to, const char* data, size_t size);
@@ -109,7 +114,8 @@ Tunnel::~Tunnel() {
   client.stream.reset();
   upstream.stream.reset();
   TunnelEnd end;
-  end.sent_to_client = client.sent;
+  // The rest of the 101 head was counted when it was queued.
+  end.sent_to_client = client.sent > head_left ? client.sent - head_left : 0;
   end.received_from_client = client.received;
   end.sent_to_upstream = upstream.sent;
   end.received_from_upstream = upstream.received;
@@ -134,14 +140,21 @@ void Tunnel::arm() {
 }
 
 void Tunnel::timed_out() {
-  if (error_log_) {
-    std::string text =
-        "upstream timed out (110: Connection timed out) while proxying upgraded "
-        "connection";
-    if (facts_) text += ", client: " + facts_->peer.host_text();
-    worker_.error_log.write(*error_log_, Severity::error, connection_, text);
-  }
+  log("upstream timed out", ETIMEDOUT);
   end();
+}
+
+void Tunnel::log(std::string_view what, int error) {
+  const ErrorLogTargets* targets = error_log_.get();
+  if (!targets && worker_.generation && worker_.generation->http) {
+    targets = &worker_.generation->http->error_log;
+  }
+  if (!targets) return;
+  std::string text(what);
+  text += " (" + std::to_string(error) + ": " + std::strerror(error) +
+          ") while proxying upgraded connection";
+  if (facts_) text += ", client: " + facts_->peer.host_text();
+  worker_.error_log.write(*targets, Severity::error, connection_, text);
 }
 
 bool Tunnel::write(Side& to, const char* data, size_t size) {
@@ -194,7 +207,10 @@ void Tunnel::relay(Side& from) {
     if (reads == kReadsInARow) return from.stream->read_later();
     const Transfer moved = from.stream->read(block, Block::kBlockSize);
     if (moved.state == Transfer::State::would_block) return;
-    if (moved.state == Transfer::State::failed) return end();
+    if (moved.state == Transfer::State::failed) {
+      if (&from == &upstream) log("recv() failed", moved.error);
+      return end();
+    }
     if (moved.state == Transfer::State::end) {
       from.ended = true;
       break;
@@ -232,11 +248,14 @@ void start_tunnel(Worker& worker, std::unique_ptr<TunnelHandover> client,
   auto* tunnel = new Tunnel(worker, *client, std::move(use), options);
   tunnel->client.stream = std::move(client->stream);
   tunnel->upstream.stream = std::move(upstream);
+  tunnel->head_left = client->unsent.bytes();
   tunnel->client.pending = std::move(client->unsent);
-  tunnel->upstream.received = early.bytes();
   tunnel->client.pending.append(std::move(early));
   tunnel->upstream.pending = std::move(client->early_bytes);
   tunnel->client.received = tunnel->upstream.pending.bytes();
+  for (const net::Stream* stream : {tunnel->client.stream.get(), tunnel->upstream.stream.get()}) {
+    (void)net::set_no_delay(stream->descriptor(), true);  // refused by unix sockets
+  }
   tunnel->client.stream->set_handler(&tunnel->client);
   tunnel->upstream.stream->set_handler(&tunnel->upstream);
   tunnel->start();

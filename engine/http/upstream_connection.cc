@@ -180,7 +180,8 @@ void UpstreamConnection::on_data(StreamId, Slice data) {
 }
 
 void UpstreamConnection::on_trailers(StreamId, HeaderList& trailers) {
-  exchange_->trailers = &trailers;
+  // The codec's list goes with the call; its text stays in the arena.
+  exchange_->trailers = exchange_->arena.make<HeaderList>(trailers);
 }
 
 void UpstreamConnection::on_end(StreamId) {

@@ -104,12 +104,17 @@ MessageHead compose_head(Request& request) {
   fields.reserve(arena, response.headers.size() + 6);
   std::string_view server =
       response.server.empty() ? server_text(settings.server_tokens) : response.server;
-  fields.add(arena, Header{"Server", server, HeaderId::server});
+  // Those of an upstream (proxy_pass_header) stand where the upstream put them.
+  if (!response.headers.find(HeaderId::server)) {
+    fields.add(arena, Header{"Server", server, HeaderId::server});
+  }
   std::string_view date = response.date;
   if (date.empty()) {
     date = cached_date(static_cast<time_t>(request.worker().loop.wall_milliseconds() / 1000));
   }
-  fields.add(arena, Header{"Date", date, HeaderId::date});
+  if (!response.headers.find(HeaderId::date)) {
+    fields.add(arena, Header{"Date", date, HeaderId::date});
+  }
   if (!response.content_type.empty()) {
     fields.add(arena, Header{"Content-Type", response.content_type, HeaderId::content_type});
   }
@@ -117,7 +122,8 @@ MessageHead compose_head(Request& request) {
   if (modified.empty() && response.last_modified != -1) {
     modified = date_text(arena, static_cast<time_t>(response.last_modified));
   }
-  if (!modified.empty()) {
+  // Of an upstream's response these stand where the upstream put them.
+  if (!modified.empty() && !response.headers.find(HeaderId::last_modified)) {
     fields.add(arena, Header{"Last-Modified", modified, HeaderId::last_modified});
   }
   bool relative = !response.location.empty() && response.location[0] == '/';
@@ -128,7 +134,9 @@ MessageHead compose_head(Request& request) {
   } else if (!response.location.empty()) {
     fields.add(arena, Header{"Location", response.location, HeaderId::other});
   }
-  if (!response.etag.empty()) fields.add(arena, Header{"ETag", response.etag, HeaderId::etag});
+  if (!response.etag.empty() && !response.headers.find(HeaderId::etag)) {
+    fields.add(arena, Header{"ETag", response.etag, HeaderId::etag});
+  }
   for (const Header& field : response.headers) add_as_listed(fields, arena, field);
   return head;
 }

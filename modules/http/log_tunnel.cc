@@ -143,7 +143,7 @@ class TunnelLine final : public LateLog {
       case Hole::upstream_sent:
         return std::to_string(basis_.upstream_sent + end.sent_to_upstream);
       case Hole::upstream_length:
-        return std::to_string(basis_.upstream_length + end.received_from_upstream);
+        return std::to_string(basis_.upstream_length);
     }
     return {};
   }

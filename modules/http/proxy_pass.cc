@@ -54,7 +54,6 @@ std::string place_of(const Builder& build, const Scope& scope) {
 std::unique_ptr<Codec> make_codec(CodecReceiver& receiver, uint32_t head_limit) {
   h1::ClientOptions options;
   options.head_limit = head_limit;
-  options.allow_http_0_9 = true;
   return h1::make_client_codec(receiver, options);
 }
 
@@ -69,6 +68,7 @@ class Plan final : public GatewayPlan {
   // 0, or the status to end with.
   int aim(Request& request);
   void make_head(Request& request, const BodyLength& body, MessageHead& head) override;
+  std::string_view own_body(Request& request) override { return proxy_.body.evaluate(request); }
   std::string_view rewrite_header(Request& request, const Header& header) override {
     return rewrite(request, proxy_, header);
   }
@@ -103,10 +103,7 @@ int Plan::aim(Request& request) {
     return 500;
   }
   traits = !cluster || cluster->keepalive.local ? pass_.local_traits : pass_.traits;
-  if (proxy_.has_body) {
-    has_own_body = true;
-    own_body = proxy_.body.evaluate(request);
-  }
+  has_own_body = proxy_.has_body;
   return 0;
 }
 

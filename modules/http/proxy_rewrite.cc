@@ -116,8 +116,18 @@ void apply_flag(Request& request, std::vector<Attribute>& attributes, std::strin
   };
   for (const Known& known : kFlags) {
     if (!conf::equal_without_case(known.flag, flag)) continue;
-    remove_attribute(attributes, known.key);
-    if (known.add) attributes.push_back({known.key, known.value, !known.value.empty()});
+    const Attribute wanted{known.key, known.value, !known.value.empty()};
+    // One that is there keeps its place.
+    const auto at = std::find_if(attributes.begin() + 1, attributes.end(), [&](const Attribute& a) {
+      return conf::equal_without_case(a.key, known.key);
+    });
+    if (!known.add) {
+      remove_attribute(attributes, known.key);
+    } else if (at != attributes.end()) {
+      *at = wanted;
+    } else {
+      attributes.push_back(wanted);
+    }
     return;
   }
   request.log(Severity::error, "invalid proxy_cookie_flags flag \"" + std::string(flag) + "\"");
@@ -146,7 +156,7 @@ std::string_view rewrite_cookie(Request& request, const ProxySettings& settings,
     return value;
   }
   std::vector<Attribute> attributes = parse_cookie(value);
-  if (attributes.empty()) return value;
+  if (attributes.empty() || !attributes[0].has_value) return value;
   bool changed = false;
   for (size_t i = 1; i < attributes.size(); ++i) {
     Attribute& attribute = attributes[i];
