@@ -6,11 +6,9 @@
 #include <optional>
 #include <utility>
 
-namespace weir {
+#include "engine/base/pooled.h"
 
-// Frames come from a per-thread pool of size classes.
-void* allocate_frame(size_t size);
-void free_frame(void* frame, size_t size);
+namespace weir {
 
 // A coroutine that is started by whoever awaits it (or by Task::start for a root) and whose frame
 // is owned by the Task object. Destroying a Task that is suspended destroys its frame and, through
@@ -29,8 +27,8 @@ struct PromiseBase {
       parent;  // resumed when this finishes, unless it finished inside its start
   bool started_inline = false;
   bool finished = false;
-  static void* operator new(size_t size) { return allocate_frame(size); }
-  static void operator delete(void* frame, size_t size) { free_frame(frame, size); }
+  static void* operator new(size_t size) { return allocate_pooled(size); }
+  static void operator delete(void* frame, size_t size) { free_pooled(frame, size); }
   std::suspend_always initial_suspend() noexcept { return {}; }
   struct Final {
     bool await_ready() noexcept { return false; }

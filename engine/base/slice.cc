@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kBlocksKept = 64;  // 2 MB a thread
 constexpr size_t kCompactFrom = 32;
+constexpr size_t kFirstSlices = 3;  // head, body, end
 
 constinit thread_local FreeList free_blocks;
 
@@ -87,6 +88,7 @@ void Chain::push(Slice slice) {
     slices_.erase(slices_.begin(), slices_.begin() + static_cast<ptrdiff_t>(head_));
     head_ = 0;
   }
+  if (slices_.capacity() == 0) slices_.reserve(kFirstSlices);
   slices_.push_back(std::move(slice));
 }
 
@@ -141,7 +143,7 @@ size_t Chain::vectors(struct iovec* out, size_t limit) const {
 
 void Chain::release() {
   if (empty()) {
-    std::vector<Slice>().swap(slices_);
+    decltype(slices_)().swap(slices_);
     head_ = 0;
     return;
   }

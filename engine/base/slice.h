@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "confparse/ref.h"
+#include "engine/base/pooled.h"
 
 namespace weir {
 
@@ -108,7 +109,7 @@ class Chain {
   void release();
 
  private:
-  std::vector<Slice> slices_;
+  std::vector<Slice, PooledAllocator<Slice>> slices_;
   size_t head_ = 0;
   size_t bytes_ = 0;
 };

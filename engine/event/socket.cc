@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <cstring>
 
 #include "engine/event/loop_implementation.h"
 
@@ -30,6 +31,37 @@ Transfer done(ssize_t bytes) {
 
 bool is_would_block(int error) {
   return error == EAGAIN || error == EWOULDBLOCK;
+}
+
+// A head and a short body cost less copied together than as a message of two pieces.
+constexpr size_t kGathered = 1024;
+
+ssize_t send_all(int descriptor, const iovec* vectors, size_t count, size_t bytes, bool more) {
+  const int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+  char gathered[kGathered];
+  const void* single = count == 1 ? vectors[0].iov_base : nullptr;
+  if (count > 1 && bytes <= kGathered) {
+    char* to = gathered;
+    for (size_t i = 0; i < count; ++i) {
+      std::memcpy(to, vectors[i].iov_base, vectors[i].iov_len);
+      to += vectors[i].iov_len;
+    }
+    single = gathered;
+  }
+  ssize_t sent;
+  if (single != nullptr) {
+    do {
+      sent = ::send(descriptor, single, bytes, flags);
+    } while (sent < 0 && errno == EINTR);
+    return sent;
+  }
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(vectors);
+  message.msg_iovlen = count;
+  do {
+    sent = ::sendmsg(descriptor, &message, flags);
+  } while (sent < 0 && errno == EINTR);
+  return sent;
 }
 
 }  // namespace
@@ -136,20 +168,14 @@ Transfer Socket::peek(char* to, size_t size) {
 Transfer Socket::write(const iovec* vectors, size_t count, bool more) {
   if (descriptor_ < 0) return failed(EBADF);
   if (!writable_) return would_block();
-  msghdr message{};
-  message.msg_iov = const_cast<iovec*>(vectors);
-  message.msg_iovlen = count;
-  ssize_t sent;
-  do {
-    sent = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
-  } while (sent < 0 && errno == EINTR);
+  size_t wanted = 0;
+  for (size_t i = 0; i < count; ++i) wanted += vectors[i].iov_len;
+  const ssize_t sent = send_all(descriptor_, vectors, count, wanted, more);
   if (sent < 0) {
     if (!is_would_block(errno)) return failed(errno);
     writable_ = false;
     return would_block();
   }
-  size_t wanted = 0;
-  for (size_t i = 0; i < count; ++i) wanted += vectors[i].iov_len;
   if (static_cast<size_t>(sent) < wanted) {
     writable_ = false;
     if (sent == 0) return would_block();

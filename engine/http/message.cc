@@ -1,18 +1,66 @@
 #include "engine/http/message.h"
 
 #include <array>
+#include <bit>
 #include <cstring>
+#include <type_traits>
 
 namespace weir::http {
 namespace {
 
-struct Known {
-  std::string_view name;
-  HeaderId id;
+// Names are compared in pieces of eight bytes that overlap, with bit 0x20 set: of the characters
+// that a field name may have, only a letter's case depends on it. Nineteen bytes at most.
+struct Folded {
+  uint64_t first = 0;
+  uint64_t last = 0;
+  uint64_t middle = 0;
+  constexpr bool operator==(const Folded&) const = default;
 };
 
-// Sorted by length: kFirst[n] is where the names of n bytes begin. At most seven share a length,
-// and their first letters tell most of them apart.
+template <class Word>
+constexpr uint64_t load(const char* at) {
+  Word word = 0;
+  if (std::is_constant_evaluated()) {
+    for (size_t i = 0; i < sizeof(Word); ++i) {
+      const size_t place = std::endian::native == std::endian::little ? i : sizeof(Word) - 1 - i;
+      word = static_cast<Word>(word | Word{static_cast<unsigned char>(at[i])} << (8 * place));
+    }
+  } else {
+    std::memcpy(&word, at, sizeof(Word));
+  }
+  return word;
+}
+
+constexpr Folded fold(std::string_view name) {
+  const char* begin = name.data();
+  const char* end = begin + name.size();
+  Folded folded;
+  if (name.size() >= 8) {
+    folded.first = load<uint64_t>(begin);
+    folded.last = load<uint64_t>(end - 8);
+    if (name.size() > 16) folded.middle = load<uint64_t>(begin + 8);
+  } else if (name.size() >= 4) {
+    folded.first = load<uint32_t>(begin);
+    folded.last = load<uint32_t>(end - 4);
+  } else {
+    folded.first = static_cast<unsigned char>(begin[0]);
+    folded.last = load<uint16_t>(end - 2);
+  }
+  constexpr uint64_t kCase = 0x2020202020202020;
+  folded.first |= kCase;
+  folded.last |= kCase;
+  folded.middle |= kCase;
+  return folded;
+}
+
+struct Known {
+  constexpr Known(std::string_view name, HeaderId id) : name(name), id(id), folded(fold(name)) {}
+  std::string_view name;
+  HeaderId id;
+  Folded folded;
+};
+
+// Sorted by length: kFirst[n] is where the names of n bytes begin. At most seven share a length.
 constexpr Known kKnown[] = {
     {"te", HeaderId::te},
     {"age", HeaderId::age},
@@ -88,21 +136,13 @@ constexpr char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
 }
 
-// `known` is in lower case and as long as `name`.
-bool matches(std::string_view name, std::string_view known) {
-  for (size_t i = 0; i < known.size(); ++i) {
-    if (lower(name[i]) != known[i]) return false;
-  }
-  return true;
-}
-
 }  // namespace
 
 HeaderId find_header_id(std::string_view name) {
-  if (name.size() > kLongest || name.empty()) return HeaderId::other;
-  const char first = lower(name[0]);
+  if (name.size() > kLongest || name.size() < 2) return HeaderId::other;
+  const Folded folded = fold(name);
   for (size_t i = kFirst[name.size()]; i < kFirst[name.size() + 1]; ++i) {
-    if (kKnown[i].name[0] == first && matches(name, kKnown[i].name)) return kKnown[i].id;
+    if (kKnown[i].folded == folded) return kKnown[i].id;
   }
   return HeaderId::other;
 }

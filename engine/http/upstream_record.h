@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/pooled.h"
 #include "engine/http/message.h"
 
 namespace weir::http {
@@ -27,7 +28,7 @@ struct UpstreamAttempt {
 // request's arena with its first attempt.
 class UpstreamRecord {
  public:
-  std::vector<UpstreamAttempt> attempts;
+  std::vector<UpstreamAttempt, PooledAllocator<UpstreamAttempt>> attempts;
   const HeaderList* headers = nullptr;  // of the last response head, as received
   const HeaderList* trailers = nullptr;
   std::string_view scheme;  // "http://"

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/base/pooled.h"
+
 namespace weir::upstream {
 namespace {
 
@@ -41,7 +43,7 @@ void add_peers(std::vector<WeightedPeer>& peers, const Server& server,
 // Smooth weighted round robin: every choice raises each candidate by its effective weight and
 // lowers the chosen one by their sum. A failure lowers the effective weight by weight / max_fails;
 // it comes back by one with every choice.
-class RoundRobin final : public Selection {
+class RoundRobin final : public Selection, public Pooled {
  public:
   RoundRobin(Ref<PeerSet> peers, int64_t (*seconds)(void*), void* clock)
       : peers_(std::move(peers)), seconds_(seconds), clock_(clock), tries_(peers_->tries()) {
@@ -97,7 +99,12 @@ class RoundRobin final : public Selection {
     return peer.max_connections && peer.state->connections >= peer.max_connections;
   }
 
-  void clear_tried() { tried_.assign((group_->size() + 63) / 64, 0); }
+  void clear_tried() {
+    first_tried_ = 0;
+    if (group_->size() > 64) more_tried_.assign((group_->size() - 1) / 64, 0);
+  }
+
+  uint64_t& tried(size_t index) { return index < 64 ? first_tried_ : more_tried_[index / 64 - 1]; }
 
   const Selection::Peer* use(WeightedPeer& peer) {
     ++peer.state->connections;
@@ -110,8 +117,8 @@ class RoundRobin final : public Selection {
     current_ = nullptr;
   }
 
-  bool available(const WeightedPeer& peer, size_t index, int64_t now) const {
-    if (tried_[index / 64] >> (index % 64) & 1) return false;
+  bool available(const WeightedPeer& peer, size_t index, int64_t now) {
+    if (tried(index) >> (index % 64) & 1) return false;
     if (peer.down || full(peer)) return false;
     const PeerState& state = *peer.state;
     return !(peer.max_fails && state.fails >= peer.max_fails &&
@@ -136,7 +143,7 @@ class RoundRobin final : public Selection {
       }
     }
     if (!best) return nullptr;
-    tried_[best_index / 64] |= uint64_t{1} << (best_index % 64);
+    tried(best_index) |= uint64_t{1} << (best_index % 64);
     PeerState& state = *best->state;
     state.current_weight -= total;
     if (now - state.checked > best->fail_timeout) state.checked = now;
@@ -159,7 +166,8 @@ class RoundRobin final : public Selection {
   int64_t (*seconds_)(void*);
   void* clock_;
   std::vector<WeightedPeer>* group_;
-  std::vector<uint64_t> tried_;
+  uint64_t first_tried_ = 0;  // bit per peer of the group
+  std::vector<uint64_t> more_tried_;
   WeightedPeer* current_ = nullptr;
   uint32_t tries_;
 };

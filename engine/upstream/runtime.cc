@@ -1,5 +1,6 @@
 #include "engine/upstream/runtime.h"
 
+#include <array>
 #include <unordered_map>
 
 #include "engine/upstream/pool.h"
@@ -23,7 +24,17 @@ struct Runtime::Implementation {
     Ref<PeerSet> peers;
     std::unique_ptr<Pool> pool;
   };
-  Entry& entry(const Cluster& cluster) { return entries[cluster.name]; }
+  // Entries stay for good, so a cluster's number finds its own again without the name.
+  Entry& entry(const Cluster& cluster) {
+    Known& known = recent[cluster.id % recent.size()];
+    if (known.cluster_id != cluster.id) known = {cluster.id, &entries[cluster.name]};
+    return *known.entry;
+  }
+  struct Known {
+    uint64_t cluster_id = 0;
+    Entry* entry = nullptr;
+  };
+  std::array<Known, 64> recent{};
   Worker& worker;
   std::unordered_map<std::string, Entry> entries;
   std::unordered_map<std::string, std::unique_ptr<Resolver>> resolvers;

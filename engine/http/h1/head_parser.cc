@@ -67,6 +67,31 @@ uint32_t find_line_stop(const char* data, uint32_t from, uint32_t end) {
   return from;
 }
 
+// The first byte of [from, end) that is not plainly good for a name; maybe a good one near the end.
+uint32_t skip_name(const char* data, uint32_t from, uint32_t end) {
+#if defined(__SSE2__)
+  // Signed comparisons of bytes moved so that the range begins at the lowest value.
+  const __m128i case_bit = _mm_set1_epi8(0x20);
+  const __m128i letters = _mm_set1_epi8(static_cast<char>(0x80 - 'a'));
+  const __m128i digits = _mm_set1_epi8(static_cast<char>(0x80 - '0'));
+  const __m128i hyphen = _mm_set1_epi8('-');
+  while (from + 16 <= end) {
+    __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(data + from));
+    __m128i letter = _mm_add_epi8(_mm_or_si128(bytes, case_bit), letters);
+    __m128i good = _mm_cmplt_epi8(letter, _mm_set1_epi8(-128 + 26));
+    good =
+        _mm_or_si128(good, _mm_cmplt_epi8(_mm_add_epi8(bytes, digits), _mm_set1_epi8(-128 + 10)));
+    good = _mm_or_si128(good, _mm_cmpeq_epi8(bytes, hyphen));
+    auto odd = static_cast<unsigned>(_mm_movemask_epi8(good)) ^ 0xffffU;
+    if (odd != 0) return from + static_cast<uint32_t>(__builtin_ctz(odd));
+    from += 16;
+  }
+#endif
+  (void)data;
+  (void)end;
+  return from;
+}
+
 }  // namespace
 
 void HeadParser::begin(Kind kind, const HeadLimits* limits, uint32_t head_limit) {
@@ -311,6 +336,7 @@ HeadParser::Result HeadParser::parse_name(const char* data, uint32_t& at, uint32
                                           bool& invalid) {
   uint32_t from = at;
   for (;; ++at) {
+    at = skip_name(data, at, end);
     while (at < end && kNameClass[static_cast<unsigned char>(data[at])] == kGood) ++at;
     if (at == end) return Result::incomplete;
     switch (kNameClass[static_cast<unsigned char>(data[at])]) {

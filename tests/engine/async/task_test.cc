@@ -226,9 +226,9 @@ TEST_CASE("frames of all sizes are reused", "[task]") {
   for (int round = 0; round < 3; ++round) {
     void* frames[100];
     for (size_t i = 0; i < 100; ++i) {
-      frames[i] = weir::allocate_frame(i * 60 + 1);
+      frames[i] = weir::allocate_pooled(i * 60 + 1);
       std::memset(frames[i], 1, i * 60 + 1);
     }
-    for (size_t i = 0; i < 100; ++i) weir::free_frame(frames[i], i * 60 + 1);
+    for (size_t i = 0; i < 100; ++i) weir::free_pooled(frames[i], i * 60 + 1);
   }
 }

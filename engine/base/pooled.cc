@@ -1,4 +1,4 @@
-#include "engine/async/task.h"
+#include "engine/base/pooled.h"
 
 #include <array>
 #include <cstdlib>
@@ -12,11 +12,11 @@ constexpr size_t kStep = 64;
 constexpr size_t kLargest = 4096;
 constexpr size_t kBytesKept = 256 * 1024;  // a class and thread
 
-constinit thread_local std::array<FreeList, kLargest / kStep + 1> free_frames{};
+constinit thread_local std::array<FreeList, kLargest / kStep + 1> free_pieces{};
 
 struct Reaper {
   ~Reaper() {
-    for (FreeList& list : free_frames) list.close();
+    for (FreeList& list : free_pieces) list.close();
   }
   void arm() { armed = true; }  // first use registers the destructor
   bool armed = false;
@@ -25,18 +25,18 @@ thread_local Reaper reaper;
 
 }  // namespace
 
-void* allocate_frame(size_t size) {
+void* allocate_pooled(size_t size) {
   if (size > kLargest) return allocate_piece(size);
   size_t index = (size + kStep - 1) / kStep;
-  if (void* frame = free_frames[index].pop()) return frame;
+  if (void* piece = free_pieces[index].pop()) return piece;
   reaper.arm();
   return allocate_piece(index * kStep);
 }
 
-void free_frame(void* frame, size_t size) {
+void free_pooled(void* memory, size_t size) {
   size_t index = (size + kStep - 1) / kStep;
-  if (size > kLargest || !free_frames[index].push(frame, kBytesKept / (index * kStep))) {
-    std::free(frame);
+  if (size > kLargest || !free_pieces[index].push(memory, kBytesKept / (index * kStep))) {
+    std::free(memory);
   }
 }
 
