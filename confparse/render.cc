@@ -70,8 +70,8 @@ void append_includes(std::string& out, FileId file, const Sources& sources) {
 }  // namespace
 
 std::string_view severity_name(Severity severity) {
-  constexpr std::string_view kNames[] = {"emerg", "alert",  "crit", "error",
-                                         "warn",  "notice", "info"};
+  constexpr std::string_view kNames[] = {"",     "emerg",  "alert", "crit", "error",
+                                         "warn", "notice", "info",  "debug"};
   return kNames[static_cast<size_t>(severity)];
 }
 

@@ -78,9 +78,4 @@ std::string explained_text(const CompiledGeneration& compiled) {
   return conf::render_explained(compiled.diagnostics, *compiled.sources);
 }
 
-Severity log_severity(conf::Severity severity) {
-  // The log has one level before emerg.
-  return static_cast<Severity>(static_cast<int>(severity) + 1);
-}
-
 }  // namespace weir::process

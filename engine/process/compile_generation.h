@@ -39,7 +39,5 @@ CompiledGeneration compile_generation(conf::World& world,
 std::string diagnostic_text(const CompiledGeneration& compiled, const conf::Diagnostic& diagnostic);
 // Our own view of all problems: line, column, a suggestion.
 std::string explained_text(const CompiledGeneration& compiled);
-// The level in the log.
-Severity log_severity(conf::Severity severity);
 
 }  // namespace weir::process

@@ -53,7 +53,7 @@ void Master::begin_reload() {
   reload_->plan_file = MemoryFile::create("weir-plan");
   reload_->helper =
       reload_->plan_file.is_open()
-          ? start_plan_helper(start_.modules, start_.locations, next_number_++, reload_->plan_file)
+          ? start_plan_helper(start_.modules, start_.locations, reload_->number, reload_->plan_file)
           : -errno;
   if (reload_->helper < 0) {
     log_.write(Severity::alert, "fork() failed while spawning \"plan helper\"", -reload_->helper);

@@ -160,8 +160,7 @@ std::string make_plan(std::span<const conf::Module* const> modules, const Locati
   plan.locations = locations;
   bool failed = false;
   for (const conf::Diagnostic& diagnostic : compiled.diagnostics) {
-    plan.problems.push_back(
-        {log_severity(diagnostic.severity), diagnostic_text(compiled, diagnostic)});
+    plan.problems.push_back({diagnostic.severity, diagnostic_text(compiled, diagnostic)});
     failed = diagnostic.severity <= conf::Severity::crit;
     if (failed) break;
   }

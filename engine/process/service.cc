@@ -174,7 +174,7 @@ int test_configuration(std::span<const conf::Module* const> modules, const Locat
   };
   for (const conf::Diagnostic& diagnostic : compiled.diagnostics) {
     if (diagnostic.number > compiled.end_number) tell_syntax();
-    log.write(log_severity(diagnostic.severity), diagnostic_text(compiled, diagnostic));
+    log.write(diagnostic.severity, diagnostic_text(compiled, diagnostic));
     if (diagnostic.severity <= conf::Severity::crit) break;
   }
   if (compiled.ok) tell_syntax();
@@ -240,7 +240,7 @@ int send_signal(std::span<const conf::Module* const> modules, const Locations& l
   conf::RealWorld world;
   const CompiledGeneration compiled = compile_generation(world, modules, locations, 1);
   for (const conf::Diagnostic& diagnostic : compiled.diagnostics) {
-    log.write(log_severity(diagnostic.severity), diagnostic_text(compiled, diagnostic));
+    log.write(diagnostic.severity, diagnostic_text(compiled, diagnostic));
     if (diagnostic.severity <= conf::Severity::crit) break;
   }
   if (!compiled.ok) {

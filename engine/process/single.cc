@@ -128,7 +128,7 @@ class Single {
 
   bool use(CompiledGeneration& compiled) {
     for (const conf::Diagnostic& diagnostic : compiled.diagnostics) {
-      log_.write(log_severity(diagnostic.severity), diagnostic_text(compiled, diagnostic));
+      log_.write(diagnostic.severity, diagnostic_text(compiled, diagnostic));
       if (diagnostic.severity <= conf::Severity::crit) break;
     }
     if (!compiled.ok) return false;
