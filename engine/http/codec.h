@@ -102,8 +102,6 @@ class Codec {
   // HTTP/1: may the connection be used again after the streams so far (keep-alive both ways, bodies
   // complete)? HTTP/2: no GOAWAY seen or sent, ids left.
   virtual bool reusable() const = 0;
-  // Bytes of the body received for the current exchange, framing included (HTTP/1).
-  virtual uint64_t body_bytes() const { return 0; }
   virtual bool idle() const = 0;  // no stream open and no partial head held
   // HTTP/1: the exchange is over on our side too; parsing of the next message may begin.
   virtual void next_exchange() = 0;

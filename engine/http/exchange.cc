@@ -121,7 +121,7 @@ void Exchange::on_reset(const Reset& reset) {
     start_pending_ = true;
     return;
   }
-  main_->log(Severity::error, reset.reason);
+  main_->log(Severity::info, reset.reason);
   body_.fail(status);
 }
 
@@ -137,14 +137,6 @@ void Exchange::settle() {
     return;
   }
   if (*reset_reason_ != 0) main_->log(Severity::info, reset_reason_);
-  if (head_->bytes > 0) {  // its first line was good
-    const ParsedTarget target =
-        parse_target(arena_, head_->target, main_->settings<ServerSettings>().merge_slashes);
-    main_->current_.method = head_->method;
-    main_->current_.method_text = head_->method_text;
-    main_->current_.uri = target.uri;
-    main_->current_.args = target.args;
-  }
   body_.no_continue();
   PhaseEngine::refuse(*main_, reset_status_);
 }
@@ -160,7 +152,6 @@ void Exchange::begin_request() {
   lingering_ = body_.present();
   choose_server();
   if (!target.ok) {
-    head_->bytes = 0;  // refused in its first line
     main.log(Severity::info, "client sent invalid request while reading client request line");
     PhaseEngine::refuse(main, 400);
     return;

@@ -8,7 +8,6 @@
 #include "engine/http/exchange.h"
 #include "engine/http/graph.h"
 #include "engine/http/phase_engine.h"
-#include "engine/http/session.h"
 #include "engine/http/tunnel_handover.h"
 #include "engine/http/uri.h"
 #include "engine/http/writer.h"
@@ -80,12 +79,7 @@ int64_t Request::started_wall() const {
 }
 
 uint64_t Request::request_length() const {
-  // As nginx counts: a body that nobody asked for is no part of it.
-  const ClientBody& body = exchange_->body_;
-  if (!is_main() || !body.was_asked_for() || body.is_discarding()) return received_->bytes;
-  const Session* session = exchange_->session_;
-  const uint64_t framed = session ? session->codec().body_bytes() : 0;
-  return received_->bytes + std::max(framed, body.received());
+  return received_->bytes + exchange_->body_.received();
 }
 
 void Request::set_limit_rate(uint64_t rate) {

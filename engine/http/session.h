@@ -81,7 +81,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   Session& operator=(const Session&) = delete;
 
   // --- for exchanges
-  Codec& codec() const { return *codec_; }
+  Codec& codec() { return *codec_; }
   Worker& worker() { return sessions_.worker(); }
   const ConnectionFacts& facts() const { return *facts_; }
   net::Stream& stream() { return *stream_; }

@@ -63,10 +63,6 @@ size_t ExchangeCodec::feed(const Slice& bytes) {
         break;
     }
     if (used == 0 && receiving_ == before) break;  // paused
-    if (before == Receiving::exact || before == Receiving::chunked ||
-        before == Receiving::trailers) {
-      body_bytes_ += used;
-    }
     from += used;
   }
   return from;
@@ -174,7 +170,6 @@ HeadParser::Result ExchangeCodec::read_head(const Slice& bytes, size_t from, Hea
 }
 
 void ExchangeCodec::begin_body(const BodyLength& body) {
-  body_bytes_ = 0;
   switch (body.kind) {
     case BodyLength::Kind::none:
       receiving_ = Receiving::exact;

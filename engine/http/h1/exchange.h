@@ -30,7 +30,6 @@ class ExchangeCodec : public Codec {
   static constexpr uint32_t kTrailerLimit = 16 * 1024;
 
   size_t feed(const Slice& bytes) final;
-  uint64_t body_bytes() const override { return body_bytes_; }
   void consumed(StreamId stream, size_t bytes) final;
   Chain& output() final { return writer_.output(); }
   void release_memory() final;
@@ -78,7 +77,6 @@ class ExchangeCodec : public Codec {
   ParserStateRef state_;
   Writer writer_;
   uint64_t body_left_ = 0;  // to receive
-  uint64_t body_bytes_ = 0;  // received, framing included
   uint64_t send_left_ = 0;
   size_t owed_ = 0;  // bytes of on_data without credit
   StreamId stream_ = 0;

@@ -115,8 +115,6 @@ void ServerCodec::refuse_head(std::string_view text) {
   HeadParser::Failure failure = state_->head.failure();
   MessageHead* head = build_head(text);
   head->keep_alive = false;
-  // $request_length of a refused head: what came before the line that was refused, as nginx counts.
-  head->bytes = failure.line;
   const char* reason = describe_request_problem(*arena_, failure, text);
   fail(Reset::Cause::malformed, problem_status(failure.problem), reason, head);
 }
@@ -155,10 +153,7 @@ void ServerCodec::end_of_input() {
       std::string text = std::move(state_->head.pending);
       MessageHead* head = build_head(text);
       head->keep_alive = false;
-      if (!in_fields) {
-        head->request_line = arena_->copy(text);
-        head->bytes = 0;
-      }
+      if (!in_fields) head->request_line = arena_->copy(text);
       fail(Reset::Cause::peer_reset, 400,
            in_fields ? "client prematurely closed connection while reading client request headers"
                      : "client prematurely closed connection while reading client request line",
