@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -56,10 +57,10 @@ ClientBody::~ClientBody() {
 void ClientBody::begin(Request& request, Mode mode) {
   mode_ = mode;
   reader_ = &request;
+  send_continue();
   if (complete()) {
     ended_ = true;
   } else {
-    send_continue();
     if (mode != Mode::discarding) {
       timer_.arm(exchange_.worker().loop,
                  static_cast<uint64_t>(request.settings<CoreSettings>().client_body_timeout.value));
@@ -167,8 +168,7 @@ void ClientBody::timed_out(void* self) {
     body->timer_.arm(body->exchange_.worker().loop, 1000);
     return;
   }
-  body->exchange_.main().log(Severity::info, "client timed out", ETIMEDOUT);
-  body->exchange_.disable_keep_alive();
+  body->exchange_.client_too_slow();
   body->fail(408);
 }
 
@@ -203,6 +203,8 @@ bool ClientBody::store(Slice data) {
     limit = static_cast<size_t>(length_.bytes);
   }
   bool to_file = settings.client_body_in_file_only != BodyInFile::off;
+  // What came with the head, in the buffer for heads, needs no other.
+  if (ended_ && exchange_.fits_head_buffer(received_)) limit = std::max<size_t>(limit, received_);
   if (!to_file && !file_ && !buffer_ && stored_.empty() && data.size() <= limit) {
     // Most bodies come whole, with the head: no copy.
     stored_.push(std::move(data));
@@ -285,7 +287,7 @@ void ClientBody::finish_storing() {
   if (stored_done_) return;
   stored_done_ = true;
   if (reader_->settings<CoreSettings>().client_body_in_file_only != BodyInFile::off && !file_ &&
-      present()) {
+      length_.kind != BodyLength::Kind::none) {
     if (!open_file()) return;
   }
   if (file_) {

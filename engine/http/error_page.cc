@@ -231,7 +231,7 @@ PhaseResult ErrorPages::send_refresh(Request& request) {
   Chain data;
   data.push(Slice::borrowed("<html><head><meta http-equiv=\"Refresh\" content=\"0; URL="));
   data.push(Slice::borrowed(location));
-  data.push(Slice::borrowed("\"></head></html>\r\n"));
+  data.push(Slice::borrowed("\"></head><body></body></html>\r\n"));
   request.error_status_ = 200;
   response.status = 200;
   response.content_type = "text/html";

@@ -109,6 +109,10 @@ void Exchange::on_reset(const Reset& reset) {
     main_->received_ = head_;
   }
   if (reset.cause != Reset::Cause::malformed) {
+    if (!head_received_) {
+      reset_reason_ = reset.reason;
+      take_refused_head();
+    }
     if (*reset.reason != 0) main_->log(Severity::info, reset.reason);
     peer_gone(400);
     return;
@@ -121,7 +125,7 @@ void Exchange::on_reset(const Reset& reset) {
     start_pending_ = true;
     return;
   }
-  main_->log(Severity::info, reset.reason);
+  main_->log(Severity::error, reset.reason);
   body_.fail(status);
 }
 
@@ -136,9 +140,31 @@ void Exchange::settle() {
     begin_request();
     return;
   }
+  take_refused_head();
   if (*reset_reason_ != 0) main_->log(Severity::info, reset_reason_);
   body_.no_continue();
   PhaseEngine::refuse(*main_, reset_status_);
+}
+
+// What a refused head has, for the log and for error pages: nothing when its first line was
+// refused.
+void Exchange::take_refused_head() {
+  if (head_ == nullptr) return;
+  std::string_view reason = reset_reason_;
+  if (head_->method_text.empty() || reason.ends_with("request line")) {
+    head_->bytes = 0;
+    return;
+  }
+  CurrentTarget& current = main_->current_;
+  current.method = head_->method;
+  current.method_text = head_->method_text;
+  const auto& server = main_->settings<ServerSettings>();
+  ParsedTarget target = parse_target(arena_, head_->target, server.merge_slashes);
+  if (target.ok) {
+    current.uri = target.uri;
+    current.args = target.args;
+    current.extension = target.extension;
+  }
 }
 
 void Exchange::begin_request() {
@@ -152,6 +178,7 @@ void Exchange::begin_request() {
   lingering_ = body_.present();
   choose_server();
   if (!target.ok) {
+    head_->bytes = static_cast<uint32_t>(head_->request_line.size()) + 2;
     main.log(Severity::info, "client sent invalid request while reading client request line");
     PhaseEngine::refuse(main, 400);
     return;
@@ -216,6 +243,16 @@ void Exchange::credit(size_t bytes) {
   if (session_ == nullptr) return;
   session_->codec().consumed(stream_, bytes);
   session_->wake();
+}
+
+void Exchange::client_too_slow() {
+  keep_alive_ = false;
+  reset_ = settings().reset_timedout_connection;
+}
+
+bool Exchange::fits_head_buffer(uint64_t body_bytes) const {
+  const auto& server = listener_.default_server->scope->get<ServerSettings>();
+  return head_->bytes + body_bytes <= server.head_limits.first_buffer;
 }
 
 void Exchange::want_body() {
@@ -292,14 +329,15 @@ void Exchange::drop_output() {
   delay_timer_.cancel();
 }
 
-void Exchange::head_timed_out(MessageHead* head) {
+void Exchange::head_timed_out(MessageHead* head, const char* reason) {
   if (head != nullptr) {
     head_ = head;
     main_->received_ = head;
+    reset_reason_ = reason;
+    take_refused_head();
   }
-  main_->activity_ = head_ == nullptr || head_->request_line.empty()
-                         ? "reading client request line"
-                         : "reading client request headers";
+  main_->activity_ = head_ == nullptr || head_->bytes == 0 ? "reading client request line"
+                                                           : "reading client request headers";
   main_->log(Severity::info, "client timed out", ETIMEDOUT);
   reset_ = settings().reset_timedout_connection;
   peer_gone(408);
@@ -363,6 +401,10 @@ bool Exchange::run_post_action() {
 void Exchange::run_log_phase() {
   logged_ = true;
   main_->activity_ = "logging request";
+  // What follows on the connection is no matter of this request any more (nginx: r->keepalive is
+  // 0).
+  keeps_connection_ = keep_alive_;
+  keep_alive_ = false;
   const Hooks& hooks = generation_->http->hooks;
   for (PhaseHandler handler : hooks.phases[static_cast<size_t>(Phase::log)]) handler(*main_);
   for (auto* handler : hooks.log_handlers) handler(*main_);
@@ -372,7 +414,7 @@ bool Exchange::may_keep_alive() const {
   if (worker_.draining || session_->broken() || !session_->codec().reusable()) return false;
   // A stream that failed says nothing about the others of its connection.
   if (main_->received_->version == Version::http_2) return true;
-  return keep_alive_ && !gone_ && !aborted_ && body_.complete() && body_.error() == 0;
+  return keeps_connection_ && !gone_ && !aborted_ && body_.complete() && body_.error() == 0;
 }
 
 bool Exchange::wants_lingering() const {

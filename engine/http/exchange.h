@@ -54,7 +54,9 @@ class Exchange {
   void on_window();            // the peer's window opened
   void peer_gone(int status);  // the connection is of no use any more: status for the log
   void peer_left();            // the client has closed its direction
-  void head_timed_out(MessageHead* head);
+  void head_timed_out(MessageHead* head, const char* reason);
+  // Bytes of this request that came, framing included.
+  void count_received(uint64_t bytes) { received_ += bytes; }
   void write_stalled();  // a write would block: send_timeout runs
 
   // All is over: logged, and nothing waits. Then the session asks what follows.
@@ -81,7 +83,9 @@ class Exchange {
   void terminate(int status);
   void ring_all();
   void credit(size_t bytes);  // body bytes were disposed of
-  void want_body();           // somebody reads the body: continue, timers
+  void client_too_slow();     // with its body: 408, and a reset if so configured
+  bool fits_head_buffer(uint64_t body_bytes) const;
+  void want_body();  // somebody reads the body: continue, timers
   bool begin_tunnel(TunnelHandover& to);
   void finish_tunnel(const TunnelEnd& end);
   uint64_t bytes_sent() const;
@@ -102,6 +106,7 @@ class Exchange {
   static constexpr uint32_t kInternalError = 2;  // RFC 9113 section 7
 
   void begin_request();
+  void take_refused_head();
   void choose_server();
   void push_output();
   bool push_piece();
@@ -155,6 +160,8 @@ class Exchange {
   bool aborted_ = false;  // ends after what was queued, without the rest
   bool reset_ = false;
   bool keep_alive_ = true;
+  bool keeps_connection_ = false;  // keep_alive_ as it was before the log phase
+  uint64_t received_ = 0;
   bool lingering_ = false;
   bool logged_ = false;
   bool tunnel_ = false;

@@ -1,5 +1,6 @@
 #include "engine/http/request.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "confparse/pattern.h"
@@ -79,7 +80,11 @@ int64_t Request::started_wall() const {
 }
 
 uint64_t Request::request_length() const {
-  return received_->bytes + exchange_->body_.received();
+  if (!is_main()) return 0;
+  const ClientBody& body = exchange_->body_;
+  if (!body.was_asked_for() || body.is_discarding()) return received_->bytes;
+  if (received_->version == Version::http_2) return received_->bytes + body.received();
+  return std::max<uint64_t>(exchange_->received_, received_->bytes);
 }
 
 void Request::set_limit_rate(uint64_t rate) {
@@ -229,7 +234,12 @@ void Request::send_interim(int status, const HeaderList& headers) {
 }
 
 PhaseResult Request::respond(int status, std::string_view content_type, std::string_view body) {
-  if (is_main()) exchange_->body_.discard();
+  if (is_main()) {
+    exchange_->body_.discard();
+    // What has come of it is broken already.
+    const int error = exchange_->body_.error();
+    if (error != 0 && status < 400) return PhaseResult::status(error);
+  }
   response_.status = status;
   response_.content_type = content_type;
   response_.content_length = static_cast<int64_t>(body.size());

@@ -155,7 +155,7 @@ void Session::on_reset(StreamId stream, const Reset& reset) {
   Exchange* exchange = find(stream);
   if (exchange == nullptr) return;
   if (timed_out_ && reset.cause != Reset::Cause::malformed) {
-    exchange->head_timed_out(reset.head);
+    exchange->head_timed_out(reset.head, reset.reason);
   } else {
     exchange->on_reset(reset);
   }
@@ -232,6 +232,12 @@ bool Session::feed_unread() {
   size_t used = codec_->feed(unread_);
   unread_.remove_prefix(used);
   if (unread_.empty()) unread_ = Slice();
+  if (exchange_ != nullptr) {
+    exchange_->count_received(used + head_bytes_);
+    head_bytes_ = 0;
+  } else {
+    head_bytes_ += static_cast<uint32_t>(used);
+  }
   if (state_ == State::idle && !codec_->idle()) begin_head();
   return used > 0;
 }
@@ -392,12 +398,22 @@ bool Session::settle() {
   settling_ = false;
   if (state_ == State::closed || (handed_over_ && !has_exchanges()) ||
       ((broken_ || end_told_) && !has_exchanges() && is_drained())) {
+    if (state_ == State::idle && end_told_) log_farewell();
     destroy();
     return false;
   }
   if (wants_input() && stream_->maybe_readable()) stream_->read_later();
   if (flush_wanted_ && !write_blocked_ && !broken_) settle_.schedule(worker().loop);
   return true;
+}
+
+void Session::log_farewell() {
+  if (facts_->requests == 0) {
+    log(Severity::info, "client closed connection while waiting for request");
+  } else {
+    log(Severity::info, "client " + facts_->peer.host_text() + " closed keepalive connection", 0,
+        false);
+  }
 }
 
 bool Session::is_drained() const {
@@ -434,7 +450,7 @@ bool Session::end_exchange(Exchange& exchange) {
   remove_exchange(exchange.stream());
   delete &exchange;
   if (has_exchanges()) return true;
-  if (broken_ || timed_out_ || state_ == State::closed) {
+  if (broken_ || timed_out_ || reset || state_ == State::closed) {
     close(reset);
   } else if (keep) {
     codec_->next_exchange();
@@ -453,6 +469,7 @@ bool Session::end_exchange(Exchange& exchange) {
 void Session::go_idle(uint64_t timeout, uint64_t minimum, bool no_delay) {
   state_ = State::idle;
   pipelined_ = !unread_.empty();
+  head_bytes_ = 0;
   if (no_delay && !no_delay_set_ && !facts_->peer.is_unix()) {
     no_delay_set_ = true;
     int on = 1;
@@ -584,13 +601,16 @@ void Session::destroy() {
   delete this;
 }
 
-void Session::log(Severity severity, std::string text, int error_number) {
+void Session::log(Severity severity, std::string text, int error_number, bool with_context) {
   if (listener_ == nullptr) return;
   const auto& core = listener_->default_server->scope->get<CoreSettings>();
-  if (!core.error_log || !ErrorLog::wants(*core.error_log, severity)) return;
-  text += ", client: " + facts_->peer.host_text();
-  text += ", server: " + listener_->options.address.text();
-  worker().error_log.write(*core.error_log, severity, facts_->serial, text, error_number);
+  const auto& targets = core.error_log ? *core.error_log : worker().generation->http->error_log;
+  if (!ErrorLog::wants(targets, severity)) return;
+  if (with_context) {
+    text += ", client: " + facts_->peer.host_text();
+    text += ", server: " + listener_->options.address.text();
+  }
+  worker().error_log.write(targets, severity, facts_->serial, text, error_number);
 }
 
 }  // namespace weir::http

@@ -167,7 +167,8 @@ class Session final : public SocketHandler, public CodecReceiver {
   void remove_exchange(StreamId stream);
   template <class Visit>
   void for_each_exchange(Visit visit);
-  void log(Severity severity, std::string text, int error_number = 0);
+  void log_farewell();
+  void log(Severity severity, std::string text, int error_number = 0, bool with_context = true);
 
   Sessions& sessions_;
   Session* next_ = nullptr;
@@ -190,6 +191,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   uint64_t written_ = 0;
   uint64_t deadline_ = 0;  // lingering: its end; idle: not closed by a drain before
   uint32_t lingering_timeout_ = 0;
+  uint32_t head_bytes_ = 0;  // of a head that is not complete
   State state_ = State::idle;
   bool flush_wanted_ : 1 = false;
   bool write_blocked_ : 1 = false;

@@ -54,6 +54,11 @@ std::string_view server_text(ServerTokens tokens) {
 
 void settle_header_only(Response& response) {
   if (response.status == 304) response.header_only = true;
+  if (response.last_modified != -1 && response.status != 200 && response.status != 206 &&
+      response.status != 304) {
+    response.last_modified = -1;
+    response.last_modified_text = {};
+  }
   if (response.status == 204) {
     response.header_only = true;
     response.content_type = {};
@@ -118,12 +123,10 @@ MessageHead compose_head(Request& request) {
   if (!response.content_type.empty()) {
     fields.add(arena, Header{"Content-Type", response.content_type, HeaderId::content_type});
   }
-  std::string_view modified = response.last_modified_text;
-  if (modified.empty() && response.last_modified != -1) {
-    modified = date_text(arena, static_cast<time_t>(response.last_modified));
-  }
-  // Of an upstream's response these stand where the upstream put them.
-  if (!modified.empty() && !response.headers.find(HeaderId::last_modified)) {
+  // Of an upstream's response this stands where the upstream put it.
+  const bool listed = response.headers.find(HeaderId::last_modified) != nullptr;
+  if (!listed && response.last_modified_text.empty() && response.last_modified != -1) {
+    std::string_view modified = date_text(arena, static_cast<time_t>(response.last_modified));
     fields.add(arena, Header{"Last-Modified", modified, HeaderId::last_modified});
   }
   bool relative = !response.location.empty() && response.location[0] == '/';
@@ -131,8 +134,11 @@ MessageHead compose_head(Request& request) {
   if (absolute) {
     fields.add(arena, Header{"Location", absolute_location(request, response.location),
                              HeaderId::location});
-  } else if (!response.location.empty()) {
+  } else if (response.location.data() != nullptr) {
     fields.add(arena, Header{"Location", response.location, HeaderId::other});
+  }
+  if (!listed && !response.last_modified_text.empty()) {
+    fields.add(arena, Header{"Last-Modified", response.last_modified_text, HeaderId::other});
   }
   if (!response.etag.empty() && !response.headers.find(HeaderId::etag)) {
     fields.add(arena, Header{"ETag", response.etag, HeaderId::etag});

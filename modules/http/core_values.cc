@@ -123,7 +123,6 @@ void set_keepalive_timeout(Compiler& compiler, Scope& scope, const Statement& st
     return;
   }
   settings.keepalive_timeout = Milliseconds{*timeout};
-  settings.keepalive_header = conf::Seconds{0};
   if (statement.argument_count() < 2) return;
   const auto header = conf::parse_seconds(statement.argument(1));
   if (!header) {

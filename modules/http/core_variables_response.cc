@@ -109,7 +109,7 @@ constexpr Definition kResponseVariables[] = {
     {.name = "body_bytes_sent", .get = get_body_bytes_sent, .cacheable = false},
     {.name = "request_length", .get = get_request_length, .cacheable = false},
     {.name = "request_time", .get = get_request_time, .cacheable = false},
-    {.name = "request_completion", .get = get_completion, .cacheable = false},
+    {.name = "request_completion", .get = get_completion},
     {.name = "pipe", .get = get_pipe},
     {.name = "limit_rate",
      .get = get_limit_rate,

@@ -73,7 +73,8 @@ struct Rig {
     worker.generation = generation;
   }
   Graph& graph() { return *worker.generation->http; }
-  CoreSettings& core() { return server->scope->write<CoreSettings>(); }
+  // Of the server, and of the locations that share them.
+  CoreSettings& core() { return const_cast<CoreSettings&>(server->scope->get<CoreSettings>()); }
 
   Location& add(const std::string& name, PhaseHandler handler,
                 Location::Kind kind = Location::Kind::prefix) {
@@ -126,9 +127,7 @@ struct Client {
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
     descriptor = pair[0];
     server_side = pair[1];
-    sockaddr_un peer{};
-    peer.sun_family = AF_UNIX;
-    rig.sessions->accept(pair[1], net::Address(reinterpret_cast<sockaddr*>(&peer), sizeof peer), 0);
+    rig.sessions->accept(pair[1], *net::Address::parse("127.0.0.1:1"), 0);
   }
   ~Client() { close(); }
   void close() {
