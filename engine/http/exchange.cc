@@ -136,9 +136,27 @@ void Exchange::settle() {
     begin_request();
     return;
   }
+  if (head_ != nullptr) take_refused_head();
   if (*reset_reason_ != 0) main_->log(Severity::info, reset_reason_);
   body_.no_continue();
   PhaseEngine::refuse(*main_, reset_status_);
+}
+
+// A refusal speaks of what was understood before it; without a byte counted, not even the first
+// line was.
+void Exchange::take_refused_head() {
+  if (head_->bytes == 0) return;
+  choose_server();
+  CurrentTarget& current = main_->current_;
+  current.method = head_->method;
+  current.method_text = head_->method_text;
+  ParsedTarget target =
+      parse_target(arena_, head_->target, main_->settings<ServerSettings>().merge_slashes);
+  if (!target.ok) return;
+  current.uri = target.uri;
+  current.args = target.args;
+  current.extension = target.extension;
+  current.escape_needed = target.changed;
 }
 
 void Exchange::begin_request() {
@@ -150,12 +168,14 @@ void Exchange::begin_request() {
   ParsedTarget target = parse_target(arena_, head_->target, server.merge_slashes);
   keep_alive_ = head_->keep_alive;
   lingering_ = body_.present();
-  choose_server();
   if (!target.ok) {
+    // Found before the fields are read: the default server answers.
+    head_->bytes = static_cast<uint32_t>(head_->request_line.size()) + 2;
     main.log(Severity::info, "client sent invalid request while reading client request line");
     PhaseEngine::refuse(main, 400);
     return;
   }
+  choose_server();
   current.uri = target.uri;
   current.args = target.args;
   current.extension = target.extension;

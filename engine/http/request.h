@@ -23,7 +23,6 @@
 #include "engine/http/request_body.h"
 #include "engine/http/response.h"
 #include "engine/log/error_log.h"
-#include "engine/log/error_log.h"
 #include "engine/log/severity.h"
 
 namespace weir {
@@ -227,7 +226,7 @@ class Request final : public conf::VariableSource {
   void log(Severity severity, std::string_view text, int error_number = 0);
   bool logs(Severity severity) const;
   // "reading client request headers", "connecting to upstream", … (static text)
-  void set_activity(const char* activity) { activity_ = activity; }
+  void set_activity(const char* activity) { main_->activity_ = activity; }
 
  private:
   friend class Exchange;

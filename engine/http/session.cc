@@ -587,10 +587,11 @@ void Session::destroy() {
 void Session::log(Severity severity, std::string text, int error_number) {
   if (listener_ == nullptr) return;
   const auto& core = listener_->default_server->scope->get<CoreSettings>();
-  if (!core.error_log || !ErrorLog::wants(*core.error_log, severity)) return;
+  const auto& targets = core.error_log ? *core.error_log : *worker().generation->http->error_log;
+  if (!ErrorLog::wants(targets, severity)) return;
   text += ", client: " + facts_->peer.host_text();
   text += ", server: " + listener_->options.address.text();
-  worker().error_log.write(*core.error_log, severity, facts_->serial, text, error_number);
+  worker().error_log.write(targets, severity, facts_->serial, text, error_number);
 }
 
 }  // namespace weir::http

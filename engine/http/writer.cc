@@ -53,6 +53,10 @@ std::string_view server_text(ServerTokens tokens) {
 }
 
 void settle_header_only(Response& response) {
+  // The time of a file is that of a page or of an error document's cause only with these.
+  if (response.status != 200 && response.status != 206 && response.status != 304) {
+    response.last_modified = -1;
+  }
   if (response.status == 304) response.header_only = true;
   if (response.status == 204) {
     response.header_only = true;
@@ -129,8 +133,8 @@ MessageHead compose_head(Request& request) {
   bool relative = !response.location.empty() && response.location[0] == '/';
   bool absolute = relative && settings.absolute_redirect;
   if (absolute) {
-    fields.add(arena, Header{"Location", absolute_location(request, response.location),
-                             HeaderId::location});
+    response.location = absolute_location(request, response.location);  // $sent_http_location too
+    fields.add(arena, Header{"Location", response.location, HeaderId::location});
   } else if (!response.location.empty()) {
     fields.add(arena, Header{"Location", response.location, HeaderId::other});
   }
