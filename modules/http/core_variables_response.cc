@@ -46,7 +46,12 @@ Value get_limit_rate(VariableSource& source, const Variable&) {
   return number_value(request, request.limit_rate());
 }
 void set_limit_rate(VariableSource& source, const Variable&, Value value) {
-  if (const auto rate = conf::parse_size(value.text)) request_of(source).set_limit_rate(*rate);
+  Request& request = request_of(source);
+  if (const auto rate = conf::parse_size(value.text)) {
+    request.set_limit_rate(*rate);
+  } else {
+    request.log(Severity::error, "invalid $limit_rate \"" + std::string(value.text) + "\"");
+  }
 }
 
 Value get_sent_content_type(VariableSource& source, const Variable&) {
