@@ -185,7 +185,6 @@ PhaseResult GatewayRun::begin_tunnel() {
   options.send_timeout = static_cast<uint64_t>(settings_.send_timeout.value);
   options.connection = request_.connection().serial;
   options.error_log = request_.settings<CoreSettings>().error_log;
-  if (!options.error_log) options.error_log = request_.graph().error_log;
   std::unique_ptr<TunnelHandover> client = request_.begin_tunnel();
   if (!client) return finish(499);
   Chain early = connection_->take_raw();
