@@ -110,6 +110,8 @@ void add_field(Compiler& compiler, Scope& scope, const Statement& statement) {
   FieldRule rule;
   rule.name = statement.argument(0);
   rule.id = find_header_id(rule.name);
+  // These are added beside nginx's own, not in their place.
+  if (rule.id == HeaderId::server || rule.id == HeaderId::date) rule.id = HeaderId::other;
   rule.value = compiler.make_template(statement, statement.words[2]);
   if (statement.argument_count() == 3) {
     if (statement.argument(2) != "always") {
