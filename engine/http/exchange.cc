@@ -155,6 +155,7 @@ void Exchange::take_refused_head() {
     head_->bytes = 0;
     return;
   }
+  choose_server();
   CurrentTarget& current = main_->current_;
   current.method = head_->method;
   current.method_text = head_->method_text;
@@ -176,13 +177,13 @@ void Exchange::begin_request() {
   ParsedTarget target = parse_target(arena_, head_->target, server.merge_slashes);
   keep_alive_ = head_->keep_alive;
   lingering_ = body_.present();
-  choose_server();
   if (!target.ok) {
     head_->bytes = static_cast<uint32_t>(head_->request_line.size()) + 2;
     main.log(Severity::info, "client sent invalid request while reading client request line");
     PhaseEngine::refuse(main, 400);
     return;
   }
+  choose_server();
   current.uri = target.uri;
   current.args = target.args;
   current.extension = target.extension;

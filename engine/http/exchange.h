@@ -92,7 +92,8 @@ class Exchange {
   uint64_t body_bytes_sent() const;
   void apply_location();  // after the scope changed: keep-alive, limits
   void disable_keep_alive() { keep_alive_ = false; }
-  bool keep_alive() const { return keep_alive_; }
+  // False in the log phase: what nginx shows there.
+  bool keep_alive() const { return keep_alive_ && !logged_; }
   void disable_lingering() { lingering_ = false; }
   void mark_pipelined() { main_->pipelined_ = true; }
   void adopt(Request& subrequest);
@@ -108,6 +109,7 @@ class Exchange {
   void begin_request();
   void take_refused_head();
   void choose_server();
+  void take_refused_head();
   void push_output();
   bool push_piece();
   bool take_piece(Chain& piece, uint64_t allowed, bool send_files);

@@ -40,9 +40,14 @@ BodyVerdict refuse(int status, const char* reason) {
 #define WHILE_READING_HEADERS " while reading client request headers"
 #define WHILE_READING_RESPONSE " while reading response header from upstream"
 
-// The first repeated field of those that may come once, as nginx reports it; null when there is
-// none.
-const char* find_repeated(Arena& arena, const MessageHead& head) {
+BodyVerdict refuse_at(const Header& field, int status, const char* reason) {
+  BodyVerdict verdict = refuse(status, reason);
+  verdict.until = field.value.data() + field.value.size();
+  return verdict;
+}
+
+// The first repeated field of those that may come once, as nginx reports it.
+BodyVerdict find_repeated(Arena& arena, const MessageHead& head) {
   uint64_t seen = 0;
   for (const Header& header : head.headers) {
     uint64_t mask = bit(header.id) & kOnce;
@@ -53,10 +58,11 @@ const char* find_repeated(Arena& arena, const MessageHead& head) {
     const Header* first = head.headers.find(header.id);
     std::string_view what = header.id == HeaderId::host ? "client sent duplicate host header: \""
                                                         : "client sent duplicate header line: \"";
-    return join(arena, {what, header.name, ": ", header.value, "\", previous value: \"",
-                        first->name, ": ", first->value, "\"" WHILE_READING_HEADERS});
+    return refuse_at(header, 400,
+                     join(arena, {what, header.name, ": ", header.value, "\", previous value: \"",
+                                  first->name, ": ", first->value, "\"" WHILE_READING_HEADERS}));
   }
-  return nullptr;
+  return {};
 }
 
 BodyVerdict judge_request_length(Arena& arena, const MessageHead& head) {
@@ -114,13 +120,20 @@ std::optional<uint64_t> parse_content_length(std::string_view text) {
 }
 
 BodyVerdict judge_request(Arena& arena, MessageHead& head) {
-  if (const char* reason = find_repeated(arena, head)) return refuse(400, reason);
+  const BodyVerdict repeated = find_repeated(arena, head);
   const Header* host = head.headers.find(HeaderId::host);
+  // Refused before the Host field was read: the default server answers.
+  if (repeated.status != 0 && (host == nullptr || host->value.data() > repeated.until)) {
+    return repeated;
+  }
   if (host != nullptr) {
     auto valid = validate_host(arena, host->value);
-    if (!valid) return refuse(400, "client sent invalid host header" WHILE_READING_HEADERS);
+    if (!valid) {
+      return refuse_at(*host, 400, "client sent invalid host header" WHILE_READING_HEADERS);
+    }
     if (head.host.empty())
       head.host = *valid;  // the absolute form goes first (RFC 9112 section 3.2.2)
+    if (repeated.status != 0) return repeated;
   } else if (head.version >= Version::http_1_1) {
     return refuse(400,
                   "client sent HTTP/1.1 request without \"Host\" header" WHILE_READING_HEADERS);

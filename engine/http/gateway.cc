@@ -438,6 +438,7 @@ void GatewayRun::end_attempt(upstream::Selection::Result result) {
   if (selection_ && selection_->finish(result)) {
     log(Severity::warn, "upstream server temporarily disabled");
   }
+  request_.set_activity("sending to client");
 }
 
 void GatewayRun::drop_connection() {
@@ -465,6 +466,7 @@ GatewayRun::Step GatewayRun::client_left() {
 PhaseResult GatewayRun::finish(int status) {
   end_attempt(upstream::Selection::Result::ok);
   drop_connection();
+  request_.set_activity("sending to client");
   return PhaseResult::status(status);
 }
 

@@ -3,6 +3,7 @@
 
 #include "engine/http/connection_facts.h"
 #include "engine/http/gateway_run.h"
+#include "engine/http/graph.h"
 #include "engine/http/tunnel.h"
 #include "engine/http/tunnel_handover.h"
 #include "engine/worker.h"

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/http/request.h"
 #include "engine/upstream/cluster.h"
 
 namespace weir::http {
@@ -90,7 +89,10 @@ LocationTable::StaticMatch LocationTable::find_static(std::string_view uri) cons
     for (; after != entries_.end() && after->name.starts_with(uri); ++after) {
       if (after->name.size() == uri.size() + 1 && after->name.back() == '/') {
         const Location* target = after->exact ? after->exact : after->prefix;
-        if (target->auto_redirect) return {target, true, true};
+        if ((after->exact && after->exact->auto_redirect) ||
+            (after->prefix && after->prefix->auto_redirect)) {
+          return {target, true, true};
+        }
         break;
       }
       if (after->name[uri.size()] > '/') break;
@@ -102,9 +104,10 @@ LocationTable::StaticMatch LocationTable::find_static(std::string_view uri) cons
   return {};
 }
 
-LocationTable::Found LocationTable::find(std::string_view uri, Request& request) const {
+LocationTable::Found LocationTable::find(std::string_view uri,
+                                         conf::VariableSource& request) const {
   const StaticMatch match = find_static(uri);
-  if (match.final) return {match.location, match.auto_redirect};
+  if (match.final) return {match.location, match.auto_redirect, true};
   const Location* best = match.location;
   bool expressions = true;
   if (best) {
@@ -113,26 +116,23 @@ LocationTable::Found LocationTable::find(std::string_view uri, Request& request)
       const Location* outer = best;
       const Found inner = best->nested->find(uri, request);
       if (inner.location) {
-        if (inner.auto_redirect || inner.location->kind == Location::Kind::exact ||
-            inner.location->kind == Location::Kind::regex) {
-          return inner;
-        }
+        if (inner.final) return inner;
         best = inner.location;
         // A nested ^~ ends its own level's expressions only; the outer level decides for itself.
         expressions = outer->kind != Location::Kind::prefix_no_regex;
       }
     }
   }
-  if (!expressions) return {best, false};
+  if (!expressions) return {best, false, false};
   for (const Location* location : regex_) {
     if (!request.match(*location->pattern, uri)) continue;
     if (location->nested) {
       const Found inner = location->nested->find(uri, request);
-      if (inner.location) return inner;
+      if (inner.location) return {inner.location, inner.auto_redirect, true};
     }
-    return {location, false};
+    return {location, false, true};
   }
-  return {best, false};
+  return {best, false, false};
 }
 
 bool ServerNames::add(std::string_view name, const VirtualServer* server, const Pattern* pattern) {
@@ -151,11 +151,11 @@ bool ServerNames::add(std::string_view name, const VirtualServer* server, const 
   return exact_.emplace(name, server).second;
 }
 
-const VirtualServer* ServerNames::find(std::string_view host, Request* request) const {
+const VirtualServer* ServerNames::find(std::string_view host, conf::VariableSource* request) const {
   if (auto found = exact_.find(host); found != exact_.end()) return found->second;
   if (host.empty()) return nullptr;
   if (!leading_.empty()) {
-    for (size_t dot = host.find('.', 1); dot != std::string_view::npos;
+    for (size_t dot = host.find('.'); dot != std::string_view::npos;
          dot = host.find('.', dot + 1)) {
       if (auto found = leading_.find(host.substr(dot)); found != leading_.end())
         return found->second;

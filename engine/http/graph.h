@@ -53,8 +53,9 @@ class LocationTable {
   struct Found {
     const Location* location = nullptr;
     bool auto_redirect = false;
+    bool final = false;  // no expression of a level above is tried
   };
-  Found find(std::string_view uri, Request& request) const;
+  Found find(std::string_view uri, conf::VariableSource& request) const;
   // A location of the same kind and name that was added before, or null.
   const Location* find_same(const Location& location) const;
   const std::vector<std::unique_ptr<Location>>& all() const { return locations_; }
@@ -121,7 +122,7 @@ class ServerNames {
   bool add(std::string_view name, const VirtualServer* server, const Pattern* pattern);
   // `host` lower case, no port. Exact, longest "*.x", longest "x.*", first regex; null: the default
   // server. Captures are kept in `request` (null: no captures wanted).
-  const VirtualServer* find(std::string_view host, Request* request) const;
+  const VirtualServer* find(std::string_view host, conf::VariableSource* request) const;
   bool empty() const {
     return exact_.empty() && leading_.empty() && trailing_.empty() && patterns_.empty();
   }
@@ -161,7 +162,7 @@ struct Hooks {
 struct Graph {
   conf::VariableTable variables;
   // The main error_log, for scopes that have none of their own.
-  ErrorLogTargets error_log;
+  std::shared_ptr<const ErrorLogTargets> error_log = std::make_shared<ErrorLogTargets>();
   // -p, with its slash at the end: relative paths made at run time are from here.
   std::string prefix;
   Hooks hooks;

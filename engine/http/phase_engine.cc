@@ -302,7 +302,6 @@ Task<PhaseResult> PhaseEngine::delay_refusal(Request& request, uint64_t millisec
 
 PhaseEngine::Step PhaseEngine::content(Request& request) {
   if (request.content_handler_ != nullptr) {
-    request.set_activity("");
     return apply(request, request.content_handler_(request));
   }
   const auto& handlers = request.graph_->hooks.phases[number(Phase::content)];

@@ -221,6 +221,7 @@ bool Request::send_head() {
 }
 
 int Request::logged_status() const {
+  if (error_status_ > 0) return error_status_;
   if (response_.status != 0) return response_.status;
   return received_->version == Version::http_0_9 ? 9 : 0;
 }
@@ -253,6 +254,10 @@ PhaseResult Request::respond(int status, std::string_view content_type, std::str
 
 PhaseResult Request::redirect_client(int status, std::string_view location) {
   response_.location = location;
+  // An empty target is a field without a value, not no field.
+  if (location.empty()) {
+    response_.headers.add(*arena_, Header{"Location", std::string_view("", 0), HeaderId::other});
+  }
   return PhaseResult::status(status);
 }
 
@@ -270,7 +275,7 @@ bool Request::logs(Severity severity) const {
 
 const ErrorLogTargets& Request::error_log_targets() const {
   const auto& targets = settings<CoreSettings>().error_log;
-  return targets ? *targets : graph_->error_log;
+  return targets ? *targets : *graph_->error_log;
 }
 
 void Request::log(Severity severity, std::string_view text, int error_number) {

@@ -604,7 +604,7 @@ void Session::destroy() {
 void Session::log(Severity severity, std::string text, int error_number, bool with_context) {
   if (listener_ == nullptr) return;
   const auto& core = listener_->default_server->scope->get<CoreSettings>();
-  const auto& targets = core.error_log ? *core.error_log : worker().generation->http->error_log;
+  const auto& targets = core.error_log ? *core.error_log : *worker().generation->http->error_log;
   if (!ErrorLog::wants(targets, severity)) return;
   if (with_context) {
     text += ", client: " + facts_->peer.host_text();

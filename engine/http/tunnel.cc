@@ -147,7 +147,7 @@ void Tunnel::timed_out() {
 void Tunnel::log(std::string_view what, int error) {
   const ErrorLogTargets* targets = error_log_.get();
   if (!targets && worker_.generation && worker_.generation->http) {
-    targets = &worker_.generation->http->error_log;
+    targets = worker_.generation->http->error_log.get();
   }
   if (!targets) return;
   std::string text(what);

@@ -21,11 +21,6 @@ struct AuthSettings {
   const Scope* set_scope = nullptr;
 };
 
-// So that the phase handler, which runs again after a redirect, asks once.
-struct AuthContext {
-  Request* subrequest = nullptr;
-};
-
 void set_uri(Compiler&, Scope& scope, const Statement& statement) {
   const std::string_view value = statement.argument(0);
   scope.write<AuthSettings>().uri = value == "off" ? "" : std::string(value);

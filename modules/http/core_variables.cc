@@ -6,6 +6,7 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 #include "engine/http/core_settings.h"
 #include "engine/http/files.h"
@@ -82,11 +83,15 @@ void define(conf::Compiler& compiler, const Definition& definition) {
 
 namespace {
 
+Value text_or_none(std::string_view text) {
+  return text.empty() ? Value::none() : Value::of(text);
+}
+
 Value get_uri(VariableSource& source, const Variable&) {
-  return Value::of(request_of(source).current().uri);
+  return text_or_none(request_of(source).current().uri);
 }
 Value get_args(VariableSource& source, const Variable&) {
-  return Value::of(request_of(source).current().args);
+  return text_or_none(request_of(source).current().args);
 }
 void set_args(VariableSource& source, const Variable&, Value value) {
   Request& request = request_of(source);
@@ -130,27 +135,33 @@ Value get_joined_field(VariableSource& source, const Variable& variable) {
                        ", ");
 }
 
+void skip_blanks(std::string_view& text) {
+  while (!text.empty() && text[0] == ' ') text.remove_prefix(1);
+}
+
+// A name stands at the start or after ';' or ','; its value goes on to the next ';'.
+std::optional<std::string_view> find_cookie(std::string_view rest, std::string_view name) {
+  while (!rest.empty()) {
+    if (rest.size() > name.size() && conf::equal_without_case(rest.substr(0, name.size()), name)) {
+      rest.remove_prefix(name.size());
+      skip_blanks(rest);
+      if (rest.starts_with('=')) {
+        rest.remove_prefix(1);
+        skip_blanks(rest);
+        return rest.substr(0, rest.find(';'));
+      }
+    }
+    rest.remove_prefix(std::min(rest.find_first_of(";,"), rest.size() - 1) + 1);
+    skip_blanks(rest);
+  }
+  return std::nullopt;
+}
+
 Value get_cookie(VariableSource& source, const Variable& variable) {
   const std::string_view name = variable.suffix();
   for (const Header& field : request_of(source).headers()) {
     if (field.id != HeaderId::cookie) continue;
-    std::string_view rest = field.value;
-    while (!rest.empty()) {
-      while (!rest.empty() && (rest[0] == ' ' || rest[0] == ';' || rest[0] == ','))
-        rest.remove_prefix(1);
-      const size_t end = std::min(rest.find(';'), rest.size());
-      const std::string_view pair = rest.substr(0, end);
-      rest.remove_prefix(end);
-      if (pair.size() <= name.size() ||
-          !conf::equal_without_case(pair.substr(0, name.size()), name))
-        continue;
-      std::string_view value = pair.substr(name.size());
-      while (!value.empty() && value[0] == ' ') value.remove_prefix(1);
-      if (value.empty() || value[0] != '=') continue;
-      value.remove_prefix(1);
-      while (!value.empty() && value[0] == ' ') value.remove_prefix(1);
-      return Value::of(value);
-    }
+    if (auto value = find_cookie(field.value, name)) return Value::of(*value);
   }
   return Value::none();
 }
@@ -203,17 +214,8 @@ Value get_method(VariableSource& source, const Variable&) {
   return method.empty() ? Value::none() : Value::of(method);
 }
 Value get_protocol(VariableSource& source, const Variable&) {
-  switch (request_of(source).received().version) {
-    case Version::http_0_9:
-      return Value::none();
-    case Version::http_1_0:
-      return Value::of("HTTP/1.0");
-    case Version::http_1_1:
-      return Value::of("HTTP/1.1");
-    case Version::http_2:
-      return Value::of("HTTP/2.0");
-  }
-  return Value::none();
+  const MessageHead& head = request_of(source).received();
+  return head.version == Version::http_2 ? Value::of("HTTP/2.0") : text_or_none(head.protocol);
 }
 Value get_server_name(VariableSource& source, const Variable&) {
   return Value::of(request_of(source).server().names[0]);

@@ -27,7 +27,7 @@ Value get_body_bytes_sent(VariableSource& source, const Variable&) {
 }
 Value get_request_length(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
-  return number_value(request, request.main().request_length());
+  return number_value(request, request.request_length());
 }
 Value get_request_time(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
@@ -46,7 +46,12 @@ Value get_limit_rate(VariableSource& source, const Variable&) {
   return number_value(request, request.limit_rate());
 }
 void set_limit_rate(VariableSource& source, const Variable&, Value value) {
-  if (const auto rate = conf::parse_size(value.text)) request_of(source).set_limit_rate(*rate);
+  Request& request = request_of(source);
+  if (const auto rate = conf::parse_size(value.text)) {
+    request.set_limit_rate(*rate);
+  } else {
+    request.log(Severity::error, "invalid $limit_rate \"" + std::string(value.text) + "\"");
+  }
 }
 
 Value get_sent_content_type(VariableSource& source, const Variable&) {
@@ -59,8 +64,11 @@ Value get_sent_content_length(VariableSource& source, const Variable&) {
   return length < 0 ? Value::none() : number_value(request, static_cast<uint64_t>(length));
 }
 Value get_sent_location(VariableSource& source, const Variable&) {
-  const std::string_view location = request_of(source).response().location;
-  return location.empty() ? Value::none() : Value::of(location);
+  Request& request = request_of(source);
+  const std::string_view location = request.response().location;
+  // A target that is sent as it came stands among the fields.
+  return location.empty() ? joined_fields(request, request.response().headers, "location", ", ")
+                          : Value::of(location);
 }
 Value get_sent_last_modified(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
@@ -105,6 +113,7 @@ Value get_sent_trailer(VariableSource& source, const Variable& variable) {
 
 constexpr Definition kResponseVariables[] = {
     {.name = "status", .get = get_status, .cacheable = false},
+    // nginx keeps the first value of these two, but not in log formats, where they matter.
     {.name = "bytes_sent", .get = get_bytes_sent, .cacheable = false},
     {.name = "body_bytes_sent", .get = get_body_bytes_sent, .cacheable = false},
     {.name = "request_length", .get = get_request_length, .cacheable = false},
@@ -116,23 +125,15 @@ constexpr Definition kResponseVariables[] = {
      .cacheable = false,
      .changeable = true,
      .set = set_limit_rate},
-    {.name = "sent_http_content_type", .get = get_sent_content_type, .cacheable = false},
-    {.name = "sent_http_content_length", .get = get_sent_content_length, .cacheable = false},
-    {.name = "sent_http_location", .get = get_sent_location, .cacheable = false},
-    {.name = "sent_http_last_modified", .get = get_sent_last_modified, .cacheable = false},
-    {.name = "sent_http_connection", .get = get_sent_connection, .cacheable = false},
-    {.name = "sent_http_keep_alive", .get = get_sent_keep_alive, .cacheable = false},
-    {.name = "sent_http_transfer_encoding", .get = get_sent_transfer_encoding, .cacheable = false},
-    {.name = "sent_http_",
-     .get = get_sent_field,
-     .cacheable = false,
-     .prefix = true,
-     .changeable = true},
-    {.name = "sent_trailer_",
-     .get = get_sent_trailer,
-     .cacheable = false,
-     .prefix = true,
-     .changeable = true},
+    {.name = "sent_http_content_type", .get = get_sent_content_type},
+    {.name = "sent_http_content_length", .get = get_sent_content_length},
+    {.name = "sent_http_location", .get = get_sent_location},
+    {.name = "sent_http_last_modified", .get = get_sent_last_modified},
+    {.name = "sent_http_connection", .get = get_sent_connection},
+    {.name = "sent_http_keep_alive", .get = get_sent_keep_alive},
+    {.name = "sent_http_transfer_encoding", .get = get_sent_transfer_encoding},
+    {.name = "sent_http_", .get = get_sent_field, .prefix = true, .changeable = true},
+    {.name = "sent_trailer_", .get = get_sent_trailer, .prefix = true, .changeable = true},
 };
 
 }  // namespace
@@ -144,7 +145,6 @@ void define_response_variables(conf::Compiler& compiler) {
     variable.name = std::string("sent_http_") + name;
     variable.get = get_sent_joined_field;
     variable.data = reinterpret_cast<uintptr_t>(name);
-    variable.cacheable = false;
     compiler.variables().define(std::move(variable));
   }
 }

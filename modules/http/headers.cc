@@ -110,6 +110,8 @@ void add_field(Compiler& compiler, Scope& scope, const Statement& statement) {
   FieldRule rule;
   rule.name = statement.argument(0);
   rule.id = find_header_id(rule.name);
+  // These are added beside nginx's own, not in their place.
+  if (rule.id == HeaderId::server || rule.id == HeaderId::date) rule.id = HeaderId::other;
   rule.value = compiler.make_template(statement, statement.words[2]);
   if (statement.argument_count() == 3) {
     if (statement.argument(2) != "always") {
@@ -208,14 +210,22 @@ void apply_expires(Request& request, const HeadersSettings& settings) {
 
 void apply_field(Request& request, const FieldRule& rule, std::string_view value) {
   Response& response = request.response();
-  if (rule.id == HeaderId::last_modified) {
-    response.last_modified_text = value;
-    response.last_modified = -1;
-    return;
-  }
-  if (rule.id == HeaderId::etag) {
-    response.etag = value;
-    return;
+  if (rule.id == HeaderId::last_modified || rule.id == HeaderId::etag) {
+    // Takes the place of the upstream's, or that of a file's; an empty value only takes away.
+    if (rule.id == HeaderId::etag) {
+      response.etag = value;
+    } else {
+      response.last_modified_text = value;
+      response.last_modified = -1;
+    }
+    for (Header& field : response.headers) {
+      if (field.id == rule.id && !value.empty()) {
+        field.value = value;
+        return;
+      }
+    }
+    response.headers.remove(rule.id);
+    if (rule.id == HeaderId::etag) return;
   }
   if (!value.empty()) response.headers.add(request.arena(), Header{rule.name, value, rule.id});
 }

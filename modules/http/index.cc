@@ -36,27 +36,33 @@ void add_names(Compiler& compiler, Scope& scope, const Statement& statement) {
   }
 }
 
-// No index file: is the folder itself there?
-PhaseResult judge_folder(Request& request, const MappedPath& folder, const FoundFile& missing) {
-  if (missing.error == EACCES || missing.error == ELOOP) {
-    request.log(Severity::error, "\"" + std::string(folder.path) + "\" is forbidden",
-                missing.error);
+// Why `path`, an index file, cannot be had.
+PhaseResult refuse(Request& request, const MappedPath& path, int error) {
+  if (error == EACCES || error == EMLINK || error == ELOOP) {
+    request.log(Severity::error, "\"" + std::string(path.path) + "\" is forbidden", error);
     return PhaseResult::status(403);
   }
+  if (request.settings<CoreSettings>().log_not_found) {
+    request.log(Severity::error, "\"" + std::string(path.path) + "\" is not found", error);
+  }
+  return PhaseResult::status(404);
+}
+
+// The first index file is missing: is the folder itself there?
+PhaseResult judge_folder(Request& request, const MappedPath& index) {
+  const MappedPath folder = map_path(request);
   const FoundFile found = find_file(request, folder);
-  if (found.error == 0) return PhaseResult::next();
-  if (found.error == ENOENT || found.error == ENOTDIR || found.error == ENAMETOOLONG) {
-    if (request.settings<CoreSettings>().log_not_found) {
-      request.log(Severity::error, "\"" + std::string(missing.call) + "\" is not found",
-                  found.error);
-    }
-    return PhaseResult::status(404);
+  if (found.error == ENOENT) return refuse(request, index, ENOENT);
+  // A folder that may be searched but not read has been searched just now.
+  if (found.error == EACCES) return PhaseResult::next();
+  if (found.error != 0) {
+    request.log(Severity::crit,
+                std::string(found.call) + " \"" + std::string(folder.path) + "\" failed",
+                found.error);
+    return PhaseResult::status(500);
   }
-  if (found.error == EACCES) {
-    request.log(Severity::error, "\"" + std::string(folder.path) + "\" is forbidden", found.error);
-    return PhaseResult::status(403);
-  }
-  request.log(Severity::crit, "stat() \"" + std::string(folder.path) + "\" failed", found.error);
+  if (S_ISDIR(found.info.st_mode)) return PhaseResult::next();
+  request.log(Severity::alert, "\"" + std::string(folder.path) + "\" is not a directory");
   return PhaseResult::status(500);
 }
 
@@ -75,19 +81,28 @@ PhaseResult find_index(Request& request) {
     uri.append(target.uri);
     uri.append(text);
     const MappedPath path = map_path(request, uri.view());
-    FoundFile found = find_file(request, path);
-    if (found.error == 0) return request.redirect(uri.view(), target.args);
-    if (found.error == ENOENT || found.error == ENOTDIR || found.error == EACCES ||
-        found.error == ELOOP) {
-      if (!folder_checked) {
-        folder_checked = true;
-        found.call = path.path.data();
-        PhaseResult result = judge_folder(request, map_path(request), found);
-        if (result.kind() != PhaseResult::Kind::next) return result;
-      }
-      continue;
+    const FoundFile found = find_file(request, path);
+    switch (found.error) {
+      case 0:
+        return request.redirect(uri.view(), target.args);
+      case ENOTDIR:
+      case ENAMETOOLONG:
+      case EACCES:
+      case EMLINK:
+      case ELOOP:
+        return refuse(request, path, found.error);
+      default:
+        break;
     }
-    request.log(Severity::crit, "stat() \"" + std::string(path.path) + "\" failed", found.error);
+    if (!folder_checked) {
+      folder_checked = true;
+      PhaseResult result = judge_folder(request, path);
+      if (result.kind() != PhaseResult::Kind::next) return result;
+    }
+    if (found.error == ENOENT) continue;
+    request.log(Severity::crit,
+                std::string(found.call) + " \"" + std::string(path.path) + "\" failed",
+                found.error);
     return PhaseResult::status(500);
   }
   return PhaseResult::next();

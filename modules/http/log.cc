@@ -142,10 +142,14 @@ bool check_conflict(Compiler& compiler, const Statement& statement, const Access
 void read_access_log(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<LogSettings>();
   const bool is_default = is_default_statement(compiler, statement);
-  if (settings.scope != &scope) settings.logs.clear();
+  if (settings.scope != &scope) {
+    settings.logs.clear();
+    settings.off = false;
+  }
   settings.scope = is_default ? nullptr : &scope;
   if (statement.argument(0) == "off") {
     if (statement.argument_count() > 1) compiler.invalid_parameter(statement, statement.words[2]);
+    settings.off = true;
     return;
   }
   AccessLog log;
@@ -339,7 +343,7 @@ void Lines::write(Worker& worker, const AccessLog& log, const FileCache& cache,
 
 void log_request(Request& request) {
   const auto& settings = request.settings<LogSettings>();
-  if (settings.logs.empty()) return;
+  if (settings.off) return;
   static thread_local std::string line;
   for (const AccessLog& log : settings.logs) {
     if (!log.condition.empty()) {

@@ -43,6 +43,7 @@ struct FileCache {
 
 struct LogSettings {
   std::vector<AccessLog> logs;
+  bool off = false;                    // no line is written, whatever else the block names
   const conf::Scope* scope = nullptr;  // whose block set them; null for the default
   FileCache file_cache;
 };

@@ -237,6 +237,7 @@ bool can_render_early(const LogSettings& settings, const conf::VariableTable& va
 
 std::unique_ptr<LateLog> log_tunnel(Request& request) {
   const auto& settings = request.settings<LogSettings>();
+  if (settings.off) return nullptr;
   const Basis basis = basis_of(request);
   auto all = std::make_unique<TunnelLines>();
   for (const AccessLog& log : settings.logs) {

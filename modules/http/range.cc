@@ -1,5 +1,6 @@
+#include "modules/http/range.h"
+
 #include <cstdio>
-#include <vector>
 
 #include "engine/http/builder.h"
 #include "engine/http/core_settings.h"
@@ -11,13 +12,6 @@
 namespace weir::http {
 
 namespace {
-
-struct Range {
-  int64_t begin = 0;
-  int64_t end = 0;  // one past the last byte
-};
-
-enum class Parsed : uint8_t { ranges, unsatisfiable, ignore };
 
 // A number without a sign; false at overflow or when there is none.
 bool read_number(std::string_view& text, int64_t& number) {
@@ -37,7 +31,8 @@ void skip_spaces(std::string_view& text) {
 }
 
 // One "a-b", "a-" or "-n". False: the whole field is malformed.
-bool read_range(std::string_view& text, int64_t length, std::vector<Range>& ranges) {
+bool read_range(std::string_view& text, int64_t length, std::vector<Range>& ranges,
+                bool& nothing_to_cut) {
   skip_spaces(text);
   int64_t begin = 0;
   int64_t end = 0;
@@ -65,30 +60,36 @@ bool read_range(std::string_view& text, int64_t length, std::vector<Range>& rang
   if (!text.empty() && text[0] != ',') return false;
   if (begin < end) {
     ranges.push_back({begin, end});
-  } else if (begin == 0 && end == 0 && length > 0) {
-    return false;
+  } else if (begin == 0) {
+    nothing_to_cut = true;  // an empty body has no ranges
   }
   return true;
 }
 
-Parsed parse(std::string_view field, int64_t length, int64_t most, bool single,
-             std::vector<Range>& ranges) {
+}  // namespace
+
+ParsedRanges parse_ranges(std::string_view field, int64_t length, int64_t most, bool single,
+                          std::vector<Range>& ranges) {
   std::string_view text = field.substr(6);  // "bytes="
   int64_t total = 0;
   for (;;) {
     const size_t before = ranges.size();
-    if (!read_range(text, length, ranges)) return Parsed::unsatisfiable;
+    bool nothing_to_cut = false;
+    if (!read_range(text, length, ranges, nothing_to_cut)) return ParsedRanges::unsatisfiable;
+    if (nothing_to_cut) return ParsedRanges::ignore;
     if (ranges.size() > before) {
       total += ranges.back().end - ranges.back().begin;
-      if (static_cast<int64_t>(ranges.size()) > most) return Parsed::ignore;
+      if (static_cast<int64_t>(ranges.size()) > most) return ParsedRanges::ignore;
     }
     if (text.empty()) break;
     text.remove_prefix(1);
   }
-  if (ranges.empty()) return Parsed::unsatisfiable;
-  if (total > length || (single && ranges.size() > 1)) return Parsed::ignore;
-  return Parsed::ranges;
+  if (ranges.empty()) return ParsedRanges::unsatisfiable;
+  if (total > length || (single && ranges.size() > 1)) return ParsedRanges::ignore;
+  return ParsedRanges::ranges;
 }
+
+namespace {
 
 // If-Range holds our entity tag or our date?
 bool condition_holds(Request& request) {
@@ -229,10 +230,11 @@ void filter_head(Request& request) {
   if (!bytes || !condition_holds(request)) return announce(request);
 
   std::vector<Range> ranges;
-  switch (parse(field->value, response.content_length, most, response.single_range, ranges)) {
-    case Parsed::ignore:
+  switch (
+      parse_ranges(field->value, response.content_length, most, response.single_range, ranges)) {
+    case ParsedRanges::ignore:
       return announce(request);
-    case Parsed::unsatisfiable: {
+    case ParsedRanges::unsatisfiable: {
       char text[48];
       const int size = std::snprintf(text, sizeof text, "bytes */%lld",
                                      static_cast<long long>(response.content_length));
@@ -242,7 +244,7 @@ void filter_head(Request& request) {
                                      {"Content-Range", value, HeaderId::content_range});
       return;
     }
-    case Parsed::ranges:
+    case ParsedRanges::ranges:
       break;
   }
   response.status = 206;

@@ -45,9 +45,9 @@ bool test_file(Condition::Test test, const char* path) {
     case Test::exists_not:
       return !found;
     case Test::executable:
-      return found && S_ISREG(info.st_mode) && (info.st_mode & S_IXUSR);
+      return found && (info.st_mode & S_IXUSR) != 0;
     default:
-      return !(found && S_ISREG(info.st_mode) && (info.st_mode & S_IXUSR));
+      return !(found && (info.st_mode & S_IXUSR) != 0);
   }
 }
 
@@ -89,6 +89,7 @@ Outcome answer(const ReturnStep& step, Request& request) {
                         step.status == 307 || step.status == 308;
   if (step.status >= 400 && step.text.empty())
     return {Next::result, PhaseResult::status(step.status)};
+  request.response().status = step.status;  // the text may speak of it
   if (redirect) {
     return {Next::result, request.redirect_client(step.status, step.text.evaluate(request))};
   }

@@ -80,8 +80,12 @@ PhaseResult try_candidates(Request& request) {
     if (S_ISDIR(found.info.st_mode) != candidate.folder) continue;
     std::string_view uri = text;
     if (settings.alias && settings.alias_by_regex) uri = request.current().uri;
-    if (candidate.folder) uri = request.arena().copy(std::string(uri) + '/');
+    // Only the path to look for: what was received is still what a proxy sends on.
+    const CurrentTarget before = request.current();
     request.rewrite_uri(uri, false);
+    request.current().unchanged = before.unchanged;
+    request.current().internal = before.internal;
+    request.current().location_valid = before.location_valid;
     return PhaseResult::next();
   }
   return fall_back(request, *own);

@@ -69,11 +69,7 @@ void append_escaped(std::string& line, conf::Value value, LogEscape escape) {
   }
   switch (escape) {
     case LogEscape::standard:
-      if (value.text.empty()) {
-        line += '-';
-      } else {
-        append_standard(line, value.text);
-      }
+      append_standard(line, value.text);
       break;
     case LogEscape::json:
       append_json(line, value.text);

@@ -122,7 +122,7 @@ void Map::read_key(conf::Compiler& compiler, const conf::Statement& line, std::s
 }
 
 const uint32_t* Map::find_host(std::string_view key) const {
-  for (size_t dot = key.find('.', 1); !leading_.empty() && dot != std::string_view::npos;
+  for (size_t dot = key.find('.'); !leading_.empty() && dot != std::string_view::npos;
        dot = key.find('.', dot + 1)) {
     if (auto found = leading_.find(key.substr(dot)); found != leading_.end()) return &found->second;
   }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "engine/http/h1/codec.h"
@@ -50,6 +51,15 @@ class ServerCodec final : public ExchangeCodec {
   bool input_ended_ = false;
 };
 
+// Bytes of the head up to the end of the line that `at` is in.
+uint32_t line_end(const MessageHead& head, const char* at) {
+  const char* begin = head.request_line.data();
+  const char* end = begin + head.bytes;
+  if (at < begin || at >= end) return head.bytes;
+  const auto* found = static_cast<const char*>(memchr(at, '\n', static_cast<size_t>(end - at)));
+  return found == nullptr ? head.bytes : static_cast<uint32_t>(found - begin) + 1;
+}
+
 MessageHead* ServerCodec::build_head(std::string_view text) {
   ++stream_;
   arena_ = &receiver_.on_begin(stream_);
@@ -86,6 +96,7 @@ void ServerCodec::accept_head(MessageHead& head) {
   if (!head.authority.empty()) {
     auto host = validate_host(*arena_, head.authority);
     if (!host) {
+      head.bytes = line_end(head, head.request_line.data() + head.request_line.size());
       fail(Reset::Cause::malformed, 400,
            "client sent invalid host in request line while reading client request line", &head);
       return;
@@ -96,6 +107,7 @@ void ServerCodec::accept_head(MessageHead& head) {
   if (head.version != Version::http_0_9) verdict = judge_request(*arena_, head);
   if (verdict.status != 0) {
     head.keep_alive = false;
+    if (verdict.until != nullptr) head.bytes = line_end(head, verdict.until);
     fail(Reset::Cause::malformed, verdict.status, verdict.reason, &head);
     return;
   }
@@ -115,6 +127,8 @@ void ServerCodec::refuse_head(std::string_view text) {
   HeadParser::Failure failure = state_->head.failure();
   MessageHead* head = build_head(text);
   head->keep_alive = false;
+  // Lines before the one that was refused.
+  head->bytes = failure.line;
   const char* reason = describe_request_problem(*arena_, failure, text);
   fail(Reset::Cause::malformed, problem_status(failure.problem), reason, head);
 }
