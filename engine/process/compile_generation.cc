@@ -64,7 +64,8 @@ CompiledGeneration compile_generation(conf::World& world,
   generation->resources = std::move(compiler.state<http::ResourceList>().resources);
   // Without an http block its builder made no servers and listens to nothing.
   generation->http = compiler.state<http::Builder>().take_graph();
-  if (generation->http) generation->http->error_log = generation->root->get<CoreSettings>().error_log;
+  if (generation->http)
+    generation->http->error_log = generation->root->get<CoreSettings>().error_log;
   result.generation = std::move(generation);
   return result;
 }
