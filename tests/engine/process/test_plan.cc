@@ -121,7 +121,10 @@ TEST_CASE("messages carry descriptors", "[process]") {
 TEST_CASE("the control socket is for its owner, and tells the verdict", "[process]") {
   char folder[] = "/tmp/weir-control-XXXXXX";
   REQUIRE(mkdtemp(folder));
-  const std::string pid_file = std::string(folder) + "/" + std::string(150, 'x') + ".pid";
+  // Longer than a unix address can be.
+  const std::string deep = std::string(folder) + "/" + std::string(150, 'x');
+  REQUIRE(mkdir(deep.c_str(), 0700) == 0);
+  const std::string pid_file = deep + "/weir.pid";
   ControlSocket control;
   REQUIRE(control.open(pid_file) == 0);
   struct stat facts{};
@@ -135,6 +138,7 @@ TEST_CASE("the control socket is for its owner, and tells the verdict", "[proces
   CHECK(stat((pid_file + ".control").c_str(), &facts) != 0);
   CHECK_FALSE(ask_reload(pid_file, getpid()).connected);
   control.close_all();
+  rmdir(deep.c_str());
   rmdir(folder);
 }
 
