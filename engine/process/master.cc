@@ -116,7 +116,7 @@ void Master::clean_up() {
   if (unlink(plan_.core.pid_file.c_str()) != 0) {
     log_.write(Severity::alert, "unlink() \"" + plan_.core.pid_file + "\" failed", errno);
   }
-  remove_socket_files(listeners_);
+  close_sockets(listeners_, nullptr);
 }
 
 // --- waiting
@@ -232,6 +232,8 @@ void Master::stop_workers(Stop how) {
   stop_ = how;
   drop_reload();
   control_.answer(false, "nginx: [notice] the service stops\n");
+  // Nobody will accept again: connecting must fail, not wait.
+  close_sockets(listeners_, nullptr);
   if (how == Stop::quit) {
     for (Worker& worker : workers_) quit_worker(worker);
     return;

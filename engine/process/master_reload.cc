@@ -271,10 +271,9 @@ void Master::place_workers(bool replace) {
   std::vector<bool> present(wanted, false);
   for (Worker& worker : workers_) {
     if (worker.leaving) continue;
-    worker.replaced = replace || worker.slot >= wanted;
-    if (worker.replaced) continue;
-    present[worker.slot] = true;
-    adjust_worker(worker.pid, plan_.core, worker.slot, log_);
+    worker.replaced = replace || worker.slot >= wanted ||
+                      !adjust_worker(worker.pid, plan_.core, worker.slot, log_);
+    if (!worker.replaced) present[worker.slot] = true;
   }
   for (uint32_t slot = 0; slot < wanted; ++slot) {
     if (present[slot]) continue;

@@ -130,20 +130,29 @@ bool become_worker(const CoreSettings& core, uint32_t slot, ProcessLog& log) {
   return true;
 }
 
-void adjust_worker(pid_t worker, const CoreSettings& core, uint32_t slot, ProcessLog& log) {
+bool adjust_worker(pid_t worker, const CoreSettings& core, uint32_t slot, ProcessLog& log) {
   if (core.open_files.value >= 0) {
     const rlimit limit = both(core.open_files.value);
-    if (prlimit(worker, RLIMIT_NOFILE, &limit, nullptr) != 0) {
-      log.write(Severity::alert,
-                "prlimit(RLIMIT_NOFILE, " + std::to_string(core.open_files.value) + ") failed",
-                errno);
+    rlimit now{};
+    if (prlimit(worker, RLIMIT_NOFILE, nullptr, &now) == 0 && now.rlim_cur == limit.rlim_cur &&
+        now.rlim_max == limit.rlim_max) {
+      // as it should be
+    } else if (prlimit(worker, RLIMIT_NOFILE, &limit, nullptr) != 0) {
+      return false;
     }
   }
-  if (geteuid() == 0 && getpriority(PRIO_PROCESS, static_cast<id_t>(worker)) != core.priority &&
+  errno = 0;
+  const int priority = getpriority(PRIO_PROCESS, static_cast<id_t>(worker));
+  if (geteuid() == 0 && errno == 0 && priority != core.priority &&
       setpriority(PRIO_PROCESS, static_cast<id_t>(worker), core.priority) != 0) {
-    log.write(Severity::alert, "setpriority(" + std::to_string(core.priority) + ") failed", errno);
+    return false;
   }
+  cpu_set_t wanted;
+  cpu_set_t now;
+  if (!mask_of(core, slot, wanted)) return true;
+  if (sched_getaffinity(worker, sizeof now, &now) == 0 && CPU_EQUAL(&wanted, &now)) return true;
   set_affinity(worker, core, slot, log);
+  return true;
 }
 
 bool needs_new_workers(const CoreSettings& running, const CoreSettings& wanted) {

@@ -43,6 +43,10 @@ struct weir::conf::EnumWords<weir::http::IgnoredHeader> {
       {"Vary", E::vary}};
 };
 
+#ifndef WEIR_PROXY_TEMP_PATH
+#define WEIR_PROXY_TEMP_PATH "proxy_temp"
+#endif
+
 namespace weir::http {
 namespace proxy {
 namespace {
@@ -258,7 +262,7 @@ constexpr Directive kDirectives[] = {
     {.name = "proxy_temp_path",
      .where = kHttpServerLocation,
      .args = {1, 4},
-     .initial = "proxy_temp",
+     .initial = WEIR_PROXY_TEMP_PATH,
      .set = set_temp_path,
      .doc = "Folder for responses that do not fit into memory."},
     {.name = "proxy_max_temp_file_size",

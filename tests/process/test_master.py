@@ -1,0 +1,167 @@
+#!/usr/bin/python3
+"""What workers get from the master, what reloads change in them, and what is left at the end."""
+
+import os
+import signal
+import socket
+import stat
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "clients"))
+
+import harness
+from harness import get, wait_until
+
+HTTP = 'events {}\nhttp {\naccess_log off; server { listen 127.0.0.1:8080; return 200 "ok"; }\n}\n'
+as_root = unittest.skipIf(os.geteuid() != 0, "needs root")
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def limits_of(pid):
+    with open(f"/proc/{pid}/limits", encoding="ascii") as file:
+        return {line[:26].strip(): line[26:].split()[:2] for line in file}
+
+
+def over_unix(path):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(harness.PATIENCE)
+        client.connect(path)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while chunk := client.recv(65536):
+            answer += chunk
+        return answer
+
+
+class Workers(harness.TestCase):
+    def one(self, before="", **more):
+        weir = self.service(before + HTTP, **more)
+        return weir, wait_until(lambda: len(weir.children()) == 1 and weir.children()[0], "a worker")
+
+    @as_root
+    def test_user_and_group(self):
+        weir, worker = self.one("user daemon bin;\n")
+        get(weir.port())
+        facts = status_of(worker)
+        self.assertEqual(facts["Uid"].split(), ["1"] * 4)
+        self.assertEqual(facts["Gid"].split(), ["2"] * 4)
+        self.assertNotIn("0", facts["Groups"].split())
+        self.assertEqual(int(facts["CapEff"], 16), 0)
+        self.assertEqual(os.stat(weir.path("temp/body")).st_uid, 1)
+
+    def test_folder_limits_and_affinity(self):
+        weir, worker = self.one("working_directory /tmp;\nworker_rlimit_nofile 300;\n"
+                                "worker_rlimit_core 1m;\nworker_cpu_affinity 1;\n")
+        get(weir.port())
+        self.assertEqual(os.readlink(f"/proc/{worker}/cwd"), "/tmp")
+        self.assertEqual(limits_of(worker)["Max open files"], ["300", "300"])
+        self.assertEqual(limits_of(worker)["Max core file size"], ["1048576", "1048576"])
+        self.assertEqual(os.sched_getaffinity(worker), {0})
+
+    @as_root
+    def test_priority_is_changed_in_place(self):
+        weir, worker = self.one("worker_priority 3;\n")
+        get(weir.port())
+        self.assertEqual(os.getpriority(os.PRIO_PROCESS, worker), 3)
+        weir.reload("worker_priority 7;\nworker_rlimit_nofile 400;\n" + HTTP)
+        weir.reload("worker_priority 5;\nworker_rlimit_nofile 500;\n" + HTTP)
+        last = weir.serving()
+        self.assertEqual([os.getpriority(os.PRIO_PROCESS, pid) for pid in last], [5])
+        self.assertEqual(limits_of(last[0])["Max open files"], ["500", "500"])
+
+    def test_worker_that_cannot_work_is_not_forked_for_ever(self):
+        self.expected_errors = ("chdir(", "exited with fatal code 2")
+        weir = harness.Service("working_directory /no/such/folder;\n" + HTTP, start=False)
+        self.addCleanup(lambda: weir.stop(expected_errors=self.expected_errors))
+        weir.process = harness.subprocess.Popen(weir.command(), stdin=harness.subprocess.DEVNULL,
+                                                stderr=harness.subprocess.DEVNULL)
+        weir.pid = weir.process.pid
+        wait_until(lambda: "cannot be respawned" in weir.errors(), "the master to notice")
+        self.assertEqual(weir.wait_end(), 0)
+        self.assertEqual(weir.errors().count("exited with fatal code 2"), 1)
+
+    def test_titles(self):
+        weir, worker = self.one()
+        get(weir.port())
+        self.assertTrue(harness.title(weir.pid).startswith(b"nginx: master process "))
+        wait_until(lambda: harness.title(worker).rstrip(b"\0") == b"nginx: worker process", "the title")
+
+
+class Listeners(harness.TestCase):
+    def test_unix_socket_file(self):
+        text = "events {}\nhttp {\naccess_log off; server { listen unix:%s; return 200 ok; }\n}\n"
+        weir = harness.Service("", start=False)
+        self.addCleanup(weir.stop)
+        path = weir.path("a.sock")
+        weir.configure(text % path)
+        weir.start()
+        wait_until(lambda: os.path.exists(path), "the socket")
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o666)
+        self.assertIn(b"200 OK", over_unix(path))
+        weir.reload(text % path)
+        self.assertIn(b"200 OK", over_unix(path))
+        other = weir.path("b.sock")
+        weir.reload(text % other)
+        self.assertFalse(os.path.exists(path))
+        self.assertIn(b"200 OK", over_unix(other))
+        weir.signal(signal.SIGTERM)
+        self.assertEqual(weir.wait_end(), 0)
+        self.assertFalse(os.path.exists(other))
+
+    def test_one_socket_a_worker(self):
+        text = ("worker_processes %d;\n" + HTTP).replace("8080;", "8080 reuseport;")
+        weir = self.service(text % 2)
+        for workers in (2, 3, 1, 2):
+            weir.reload(text % workers)
+            # A socket that nobody accepts on would swallow some of these.
+            for _ in range(30):
+                self.assertEqual(get(weir.port()).body, b"ok")
+
+    def test_sockets_of_their_own_come_and_go(self):
+        shared = "worker_processes 2;\n" + HTTP
+        own = shared.replace("8080;", "8080 reuseport;")
+        weir = self.service(shared)
+        for text in (own, shared, own):
+            weir.reload(text)
+            for _ in range(20):
+                self.assertEqual(get(weir.port()).body, b"ok")
+
+
+class Files(harness.TestCase):
+    def test_pid_file_moves(self):
+        weir = harness.Service("", start=False)
+        self.addCleanup(weir.stop)
+        command = weir.command
+        weir.command = lambda *more: [word.replace("pid logs/weir.pid;", "") for word in command(*more)]
+        weir.configure(f"pid {weir.path('logs/weir.pid')};\n" + HTTP)
+        weir.start()
+        wait_until(lambda: weir.read("logs/weir.pid").strip() == str(weir.pid), "the pid file")
+        weir.configure(f"pid {weir.path('logs/new.pid')};\n" + HTTP)
+        weir.signal(signal.SIGHUP)
+        wait_until(lambda: os.path.exists(weir.path("logs/new.pid.control")), "the new control socket")
+        self.assertEqual(weir.read("logs/new.pid").strip(), str(weir.pid))
+        self.assertFalse(os.path.exists(weir.path("logs/weir.pid")))
+        self.assertFalse(os.path.exists(weir.path("logs/weir.pid.control")))
+        self.assertEqual(weir.run("-s", "reload").returncode, 0)
+        self.assertEqual(weir.run("-s", "stop").returncode, 0)
+        self.assertEqual(weir.wait_end(), 0)
+        self.assertEqual([name for name in os.listdir(weir.path("logs")) if ".pid" in name], [])
+
+    def test_only_the_owner_reaches_the_control_socket(self):
+        weir = self.service(HTTP)
+        path = wait_until(lambda: os.path.exists(weir.path("logs/weir.pid.control"))
+                          and weir.path("logs/weir.pid.control"), "the control socket")
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(path)
+            client.send(b"something else")
+            self.assertEqual(client.recv(100), b"")
+
+
+if __name__ == "__main__":
+    unittest.main()
