@@ -11,6 +11,7 @@
 #include "modules/all.h"
 #include "modules/core/error_log.h"
 #include "modules/core/modules.h"
+#include "modules/core/thread_pool_uses.h"
 
 // Directives of ngx_core_module, ngx_regex_module and ngx_thread_pool_module.
 
@@ -52,8 +53,10 @@ void set_worker_processes(Compiler& compiler, Scope& scope, const Statement& sta
   scope.write<CoreSettings>().worker_processes = count;
 }
 
+// An empty name leaves the default.
 void set_path(Compiler& compiler, Scope& scope, const Statement& statement,
               std::string CoreSettings::* member) {
+  if (statement.argument(0).empty()) return;
   scope.write<CoreSettings>().*member = compiler.full_path(statement.argument(0));
 }
 
@@ -399,6 +402,19 @@ void set_thread_pool(Compiler& compiler, Scope& scope, const Statement& statemen
   scope.write<CoreSettings>().thread_pools = std::move(pools);
 }
 
+void complete_thread_pools(Compiler& compiler, Scope& root) {
+  const auto& pools = root.get<CoreSettings>().thread_pools;
+  for (const ThreadPoolUses::Use& use : compiler.state<ThreadPoolUses>().uses) {
+    const bool known = use.name == "default" ||
+                       std::any_of(pools.begin(), pools.end(),
+                                   [&](const auto& pool) { return pool.name == use.name; });
+    if (known) continue;
+    compiler.late_error(compiler.root_block().end_number + 1, 2,
+                        "unknown thread pool " + quoted(use.name), use.at,
+                        "thread_pool defines one, anywhere in the main context");
+  }
+}
+
 constexpr Directive kThreadPoolDirectives[] = {
     {.name = "thread_pool",
      .where = kMain,
@@ -414,7 +430,9 @@ const Module kCoreModule = {
     .name = "ngx_core_module", .directives = kCoreDirectives, .finish = finish_core, .root = kMain};
 const Module kRegexModule = {
     .name = "ngx_regex_module", .directives = kRegexDirectives, .root = kMain};
-const Module kThreadPoolModule = {
-    .name = "ngx_thread_pool_module", .directives = kThreadPoolDirectives, .root = kMain};
+const Module kThreadPoolModule = {.name = "ngx_thread_pool_module",
+                                  .directives = kThreadPoolDirectives,
+                                  .complete = complete_thread_pools,
+                                  .root = kMain};
 
 }  // namespace weir::core

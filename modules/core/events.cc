@@ -1,9 +1,10 @@
-#include <sys/resource.h>
 
+#include <algorithm>
 #include <string>
 
 #include "confparse/compiler.h"
 #include "confparse/setters.h"
+#include "engine/http/builder.h"
 #include "engine/process/settings.h"
 #include "modules/core/modules.h"
 
@@ -33,8 +34,24 @@ void set_events(Compiler& compiler, Scope& root, const Statement& statement) {
   root.write<EventSettings>() = settings;
 }
 
+// Every listening socket takes a connection of its own.
+void check_connections(Compiler& compiler, const EventSettings& events, int64_t workers) {
+  size_t sockets = 0;
+  for (const auto& listener : compiler.state<http::ResourceList>().resources.listeners) {
+    sockets += listener.options.reuseport ? static_cast<size_t>(std::max<int64_t>(workers, 1)) : 1;
+  }
+  if (static_cast<size_t>(events.worker_connections) >= sockets + 1) return;
+  compiler.late_error(compiler.root_block().end_number + 1, 0,
+                      std::to_string(events.worker_connections) +
+                          " worker_connections are not enough for " + std::to_string(sockets) +
+                          " listening sockets");
+}
+
 void complete_events(Compiler& compiler, Scope& root) {
-  if (root.get<EventSettings>().present) return;
+  if (root.get<EventSettings>().present) {
+    return check_connections(compiler, root.get<EventSettings>(),
+                             root.get<process::CoreSettings>().worker_processes);
+  }
   compiler.late_error(compiler.root_block().end_number + 1, 0,
                       "no \"events\" section in configuration", nullptr,
                       "an empty one is enough: events { }");

@@ -28,7 +28,7 @@ void set_uri(Compiler&, Scope& scope, const Statement& statement) {
 
 void set_variable(Compiler& compiler, Scope& scope, const Statement& statement) {
   const std::string_view name = statement.argument(0);
-  if (!name.starts_with("$")) {
+  if (!name.starts_with("$") || name.size() == 1) {
     compiler.error(statement, "invalid variable name \"" + std::string(name) + "\"",
                    "a variable's name begins with $", &statement.words[1]);
     return;

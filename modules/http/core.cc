@@ -414,8 +414,12 @@ constexpr Directive kDirectives[] = {
     {.name = "send_lowat",
      .where = kAll,
      .args = {1, 1},
-     .initial = "0",
-     .set = into<&TuningSettings::send_lowat>,
+     .set =
+         [](Compiler& compiler, Scope& scope, const Statement& statement) {
+           into<&TuningSettings::send_lowat>(compiler, scope, statement);
+           if (parse_size(statement.argument(0)))
+             compiler.warn(statement, "\"send_lowat\" is not supported, ignored");
+         },
      .doc = "Checked; ignored on Linux, as in nginx."},
     {.name = "postpone_output",
      .where = kAll,
@@ -498,13 +502,13 @@ constexpr Directive kDirectives[] = {
      .where = kAllAndIf,
      .args = {1, 1},
      .initial = "0",
-     .set = into<&CoreSettings::limit_rate>,
+     .set = set_limit_rate,
      .doc = "Bytes per second of one response; 0: no limit."},
     {.name = "limit_rate_after",
      .where = kAllAndIf,
      .args = {1, 1},
      .initial = "0",
-     .set = into<&CoreSettings::limit_rate_after>,
+     .set = set_limit_rate_after,
      .doc = "Bytes that are sent before limit_rate applies."},
     {.name = "early_hints",
      .where = kAll,
@@ -612,6 +616,20 @@ void prepare(Compiler& compiler, Scope& root) {
   root.write<CoreSettings>().types = default_types();
 }
 
+// nginx's pools and header buffers are of one piece; the check is kept.
+void finish(Compiler& compiler, Scope& self, const Scope* parent) {
+  if (!parent || self.context() != kServer) return;
+  const auto& settings = self.get<ServerSettings>();
+  if (settings.head_limits.buffer_size >= settings.connection_pool_size.value) return;
+  static const Word word{"http", {}, 0};
+  Statement closing;
+  closing.words = {&word, 1};
+  closing.terminator = compiler.root_block().close;
+  compiler.error(closing,
+                 "the \"large_client_header_buffers\" size must be equal to or greater than "
+                 "\"connection_pool_size\"");
+}
+
 void complete(Compiler& compiler, Scope&) {
   complete_listeners(compiler, builder(compiler).close_number);
 }
@@ -626,6 +644,7 @@ const conf::Module kCoreModule{
     .name = "ngx_http_core_module",
     .directives = core::kDirectives,
     .prepare = core::prepare,
+    .finish = core::finish,
     .complete = core::complete,
 };
 

@@ -30,6 +30,8 @@ void set_root(Compiler&, Scope&, const Statement&);
 void set_error_page(Compiler&, Scope&, const Statement&);
 void set_keepalive_timeout(Compiler&, Scope&, const Statement&);
 void set_large_client_header_buffers(Compiler&, Scope&, const Statement&);
+void set_limit_rate(Compiler& compiler, Scope& scope, const Statement& statement);
+void set_limit_rate_after(Compiler& compiler, Scope& scope, const Statement& statement);
 void set_output_buffers(Compiler&, Scope&, const Statement&);
 void set_aio(Compiler&, Scope&, const Statement&);
 void set_directio(Compiler&, Scope&, const Statement&);

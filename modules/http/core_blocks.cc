@@ -99,7 +99,8 @@ bool check_nesting(Compiler& compiler, const Statement& statement, const Locatio
 // nginx finds duplicates at the closing brace of http, and names the later one.
 void report_duplicate(Compiler& compiler, const Statement& statement, const Location& location,
                       LocationTable& table) {
-  if (!table.find_same(location)) return;
+  // Of named locations the first one is used, without a word.
+  if (location.kind == Location::Kind::named || !table.find_same(location)) return;
   compiler.late_error(builder(compiler).close_number, kStageLocations,
                       "duplicate location \"" + location.name + "\"", &statement);
 }

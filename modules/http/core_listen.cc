@@ -93,7 +93,7 @@ bool read_valued(Compiler& compiler, const Statement& statement, const conf::Wor
   const std::string_view name = word.text.substr(0, equals);
   const std::string_view value = word.text.substr(equals + 1);
   const auto invalid = [&] {
-    compiler.error(statement, "invalid " + std::string(name) + " " + quoted(value), {}, &word);
+    compiler.error(statement, "invalid " + std::string(name) + " " + quoted(word.text), {}, &word);
     return false;
   };
   if (name == "backlog" || name == "fastopen") {
@@ -105,12 +105,18 @@ bool read_valued(Compiler& compiler, const Statement& statement, const conf::Wor
     if (!size) return invalid();
     (name == "rcvbuf" ? line.options.receive_buffer : line.options.send_buffer) =
         static_cast<int>(*size);
-  } else if (name == "ipv6only") {
+  } else if (name == "ipv6only" && value.starts_with('o')) {
     if (value != "on" && value != "off") {
       compiler.error(statement, "invalid ipv6only flags " + quoted(value), {}, &word);
       return false;
     }
     line.options.ipv6only = value == "on";
+  } else if (name == "accept_filter") {
+    compiler.warn(
+        statement,
+        "accept filters " + quoted(word.text) + " are not supported on this platform, ignored", {},
+        &word);
+    return true;
   } else if (name == "so_keepalive") {
     if (!read_keepalive(value, line.options)) {
       compiler.error(statement, "invalid so_keepalive value: " + quoted(value),
@@ -290,11 +296,21 @@ bool valid_name(std::string_view name) {
   return stars == 1 && (name.starts_with("*.") || (name.ends_with(".*") && name.size() > 2));
 }
 
+using NameUses = std::unordered_map<const VirtualServer*, std::vector<const ListenState::NameUse*>>;
+
+bool captures(const NameUses& uses, const VirtualServer& server) {
+  const auto found = uses.find(&server);
+  return found != uses.end() &&
+         std::any_of(found->second.begin(), found->second.end(), [](const auto* use) {
+           return use->pattern && use->pattern->regex->group_count() > 0;
+         });
+}
+
 void add_names(Compiler& compiler, uint32_t closing_number, const ListenAddress& address,
-               Listener& listener,
-               const std::unordered_map<const VirtualServer*,
-                                        std::vector<const ListenState::NameUse*>>& uses) {
+               Listener& listener, const NameUses& uses) {
   const std::string text = listener.options.address.text();
+  // nginx looks at names only where there is a choice of servers, or a capture to be made.
+  const bool named_by = address.servers.size() > 1 || captures(uses, *listener.default_server);
   for (VirtualServer* server : address.servers) {
     auto found = uses.find(server);
     if (found == uses.end()) {
@@ -309,9 +325,10 @@ void add_names(Compiler& compiler, uint32_t closing_number, const ListenAddress&
     }
     for (const ListenState::NameUse* use : found->second) {
       if (!use->pattern && !valid_name(use->name)) {
+        if (!named_by) continue;
         compiler.late_error(closing_number, kStageNames,
                             "invalid server name or wildcard " + quoted(use->name) + " on " + text);
-      } else if (!listener.names.add(use->name, server, use->pattern)) {
+      } else if (!listener.names.add(use->name, server, use->pattern) && named_by) {
         compiler.late_error(
             closing_number, kStageNames,
             "conflicting server name " + quoted(use->name) + " on " + text + ", ignored", nullptr,
@@ -327,7 +344,7 @@ void complete_listeners(Compiler& compiler, uint32_t closing_number) {
   auto& state = compiler.state<ListenState>();
   Graph& graph = builder(compiler).graph();
   Resources& resources = compiler.state<ResourceList>().resources;
-  std::unordered_map<const VirtualServer*, std::vector<const ListenState::NameUse*>> uses;
+  NameUses uses;
   for (const auto& use : state.names) uses[use.server].push_back(&use);
 
   // Wildcards first, so that others on their port find them.

@@ -4,6 +4,7 @@
 #include "confparse/setters.h"
 #include "engine/http/core_settings.h"
 #include "modules/core/error_log.h"
+#include "modules/core/thread_pool_uses.h"
 #include "modules/http/core.h"
 
 // Directives of ngx_http_core_module whose words are read by rules of their own.
@@ -145,6 +146,25 @@ void set_large_client_header_buffers(Compiler& compiler, Scope& scope, const Sta
   limits.buffer_size = static_cast<uint32_t>(*size);
 }
 
+namespace {
+
+void set_rate(Compiler& compiler, const Statement& statement, conf::Template& to) {
+  to = compiler.make_template(statement, statement.words[1]);
+  if (!to.is_literal() || conf::parse_size(to.literal_text())) return;
+  compiler.error(statement, quoted(statement.name()) + " directive invalid value",
+                 "bytes per second, with k or m", &statement.words[1]);
+}
+
+}  // namespace
+
+void set_limit_rate(Compiler& compiler, Scope& scope, const Statement& statement) {
+  set_rate(compiler, statement, scope.write<CoreSettings>().limit_rate);
+}
+
+void set_limit_rate_after(Compiler& compiler, Scope& scope, const Statement& statement) {
+  set_rate(compiler, statement, scope.write<CoreSettings>().limit_rate_after);
+}
+
 void set_output_buffers(Compiler& compiler, Scope& scope, const Statement& statement) {
   const auto count = conf::parse_number(statement.argument(0));
   const auto size = conf::parse_size(statement.argument(1));
@@ -162,8 +182,17 @@ void set_aio(Compiler& compiler, Scope& scope, const Statement& statement) {
   const std::string_view value = statement.argument(0);
   settings.aio_threads = false;
   if (value == "off") return;
-  if (value == "on" || value == "threads" || value.starts_with("threads=")) {
+  if (value == "on" || value == "threads") {
     settings.aio_threads = true;
+    return;
+  }
+  if (value.starts_with("threads=")) {
+    settings.aio_threads = true;
+    const auto pool = compiler.make_template(statement, statement.words[1], value.substr(8));
+    if (pool.is_literal()) {
+      compiler.state<weir::core::ThreadPoolUses>().uses.push_back(
+          {std::string(pool.literal_text()), &statement});
+    }
     return;
   }
   compiler.error(statement, "\"aio\" directive invalid value", {}, &statement.words[1]);
@@ -187,18 +216,22 @@ void set_disable_symlinks(Compiler& compiler, Scope& scope, const Statement& sta
   auto& settings = scope.write<CoreSettings>();
   settings.disable_symlinks_from = {};
   bool has_rule = false;
+  bool has_from = false;
+  const auto duplicate = [&] {
+    compiler.error(statement, "duplicate parameters \"" + std::string(statement.argument(0)) + " " +
+                                  std::string(statement.argument(1)) + "\"");
+  };
   for (size_t i = 1; i < statement.words.size(); ++i) {
     const conf::Word& word = statement.words[i];
+    const bool is_from = word.text.starts_with("from=");
+    if (is_from ? has_from : has_rule) return duplicate();
     if (word.text == "off" || word.text == "on" || word.text == "if_not_owner") {
       settings.disable_symlinks = word.text == "off"  ? SymlinkRule::off
                                   : word.text == "on" ? SymlinkRule::on
                                                       : SymlinkRule::if_not_owner;
       has_rule = true;
-    } else if (word.text.starts_with("from=")) {
-      if (word.text.size() == 5) {
-        compiler.invalid_parameter(statement, word);
-        return;
-      }
+    } else if (is_from) {
+      has_from = true;
       settings.disable_symlinks_from = compiler.make_template(statement, word, word.text.substr(5));
     } else {
       compiler.invalid_parameter(statement, word);
@@ -209,7 +242,7 @@ void set_disable_symlinks(Compiler& compiler, Scope& scope, const Statement& sta
     compiler.error(statement,
                    "\"disable_symlinks\" must have \"off\", \"on\" or \"if_not_owner\" parameter");
   } else if (settings.disable_symlinks == SymlinkRule::off && statement.argument_count() > 1) {
-    compiler.error(statement, "duplicate parameters in \"disable_symlinks off\" directive");
+    compiler.error(statement, "\"from=\" cannot be used with \"off\" parameter");
   }
 }
 
@@ -253,7 +286,7 @@ void set_resolver(Compiler& compiler, Scope& scope, const Statement& statement) 
     bool valid = true;
     if (text.starts_with("valid=")) {
       const auto value = conf::parse_seconds(text.substr(6));
-      valid = value && *value > 0;
+      valid = value.has_value();
       if (!valid) {
         compiler.error(statement, "invalid parameter: " + std::string(text), {}, &word);
         return;
@@ -322,6 +355,34 @@ void set_client_body_temp_path(Compiler& compiler, Scope& scope, const Statement
 
 namespace weir::http {
 
+namespace {
+
+class TempFolders final : public conf::CompilerState {
+ public:
+  struct Use {
+    TempPath path;
+    const conf::Statement* at = nullptr;
+  };
+  std::unordered_map<std::string, Use> by_path;
+};
+
+// One folder may be named twice, with the same levels.
+bool check_same_levels(conf::Compiler& compiler, const conf::Statement& statement,
+                       const TempPath& path) {
+  if (is_default_statement(compiler, statement)) return true;
+  const auto [known, is_new] =
+      compiler.state<TempFolders>().by_path.emplace(path.path, TempFolders::Use{path, &statement});
+  if (is_new || std::equal(path.levels, path.levels + 3, known->second.path.levels)) return true;
+  compiler.error(statement,
+                 "the same path name \"" + path.path + "\"" +
+                     compiler.sources().place(known->second.at->terminator) +
+                     " has the different levels than",
+                 "one folder has one layout", &statement.words[1]);
+  return false;
+}
+
+}  // namespace
+
 void read_temp_path(conf::Compiler& compiler, const conf::Statement& statement, TempPath& to) {
   to = {};
   std::string_view path = statement.argument(0);
@@ -330,12 +391,14 @@ void read_temp_path(conf::Compiler& compiler, const conf::Statement& statement, 
   int total = 0;
   for (size_t i = 1; i < statement.argument_count(); ++i) {
     const auto level = conf::parse_number(statement.argument(i));
-    if (!level || *level < 1 || *level > 3 || (total += static_cast<int>(*level)) > 10) {
-      compiler.invalid_value(statement, statement.words[i + 1]);
+    if (!level || *level < 1 || *level > 10 || (total += static_cast<int>(*level)) > 10) {
+      compiler.error(statement, "\"" + std::string(statement.name()) + "\" directive invalid value",
+                     "the levels are numbers, 10 together at most", &statement.words[i + 1]);
       return;
     }
     to.levels[i - 1] = static_cast<int>(*level);
   }
+  if (!check_same_levels(compiler, statement, to)) return;
   compiler.state<ResourceList>().want_temp_folder(to.path);
 }
 

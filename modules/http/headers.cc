@@ -65,7 +65,7 @@ const char* read_expires(std::string_view text, bool modified, Expires& to) {
   }
   const bool daily = text.starts_with("@");
   const bool minus = text.starts_with("-");
-  if (daily && modified) return "invalid value";
+  if (daily && modified) return "daily time cannot be used with \"modified\" parameter";
   to.kind = daily      ? Expires::Kind::daily
             : modified ? Expires::Kind::modified
                        : Expires::Kind::access;

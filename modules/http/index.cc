@@ -29,7 +29,11 @@ void add_names(Compiler& compiler, Scope& scope, const Statement& statement) {
                     &word);
     }
     if (word.text.empty()) {
-      compiler.error(statement, "index \"\" in \"index\" directive is invalid", {}, &word);
+      // nginx names the first word, whichever is empty.
+      compiler.error(
+          statement,
+          "index \"" + std::string(statement.argument(0)) + "\" in \"index\" directive is invalid",
+          {}, &word);
       return;
     }
     settings.names.push_back(compiler.make_template(statement, word));

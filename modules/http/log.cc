@@ -158,7 +158,7 @@ void read_access_log(Compiler& compiler, Scope& scope, const Statement& statemen
   const bool named = statement.argument_count() > 1;
   const std::string_view name = named ? statement.argument(1) : std::string_view("combined");
   for (const auto& format : formats.all) {
-    if (format->name == name) log.format = format;
+    if (format->name == name && format->number <= statement.number) log.format = format;
   }
   if (!log.format) {
     compiler.error(statement, "unknown log format " + quoted(name),
@@ -186,6 +186,7 @@ void set_file_cache(Compiler& compiler, Scope& scope, const Statement& statement
     const std::string_view name = word.text.substr(0, equals);
     const std::string_view value =
         equals == std::string_view::npos ? std::string_view() : word.text.substr(equals + 1);
+    if (word.text == "off") continue;
     const bool is_time = name == "inactive" || name == "valid";
     const auto number = is_time ? parse_seconds(value) : parse_number(value);
     int64_t* to = name == "max"        ? &cache.max
@@ -193,14 +194,16 @@ void set_file_cache(Compiler& compiler, Scope& scope, const Statement& statement
                   : name == "valid"    ? &cache.valid_seconds
                   : name == "min_uses" ? &cache.min_uses
                                        : nullptr;
-    if (!to || !number || *number == 0) {
+    if (!to || !number) {
       compiler.error(statement, "invalid \"open_log_file_cache\" parameter " + quoted(word.text),
                      {}, &word);
       return;
     }
     *to = *number;
   }
-  if (cache.max == 0) {
+  if (cache.max == 0 && statement.argument(statement.argument_count() - 1) == "off")
+    cache = {};
+  else if (cache.max == 0) {
     compiler.error(statement, "\"open_log_file_cache\" must have \"max\" parameter");
     return;
   }

@@ -21,7 +21,7 @@ Value evaluate_map(VariableSource& source, const Variable& variable) {
 
 void read_map(Compiler& compiler, Scope&, const Statement& statement) {
   const std::string_view name = statement.argument(1);
-  if (!name.starts_with("$")) {
+  if (!name.starts_with("$") || name.size() == 1) {
     compiler.error(statement, "invalid variable name \"" + std::string(name) + "\"",
                    "the second word of map is the variable that it defines: it begins with $",
                    &statement.words[2]);

@@ -170,7 +170,6 @@ constexpr Directive kDirectives[] = {
     {.name = "proxy_send_lowat",
      .where = kHttpServerLocation,
      .args = {1, 1},
-     .initial = "0",
      .set = set_send_lowat,
      .doc = "Without effect on Linux."},
     {.name = "proxy_intercept_errors",

@@ -53,12 +53,12 @@ bool take_off(Compiler& compiler, const Statement& at, RuleList<Rule>& list) {
   return true;
 }
 
-// "text", "~expression", "~*expression".
+// "text", "~expression", "~*expression"; with `ignore_case` there is no "~*".
 bool read_matcher(Compiler& compiler, const Statement& at, const conf::Word& word, bool ignore_case,
                   Matcher& out) {
   if (word.text.starts_with('~')) {
     std::string_view text = word.text.substr(1);
-    if (text.starts_with('*')) {
+    if (!ignore_case && text.starts_with('*')) {
       text.remove_prefix(1);
       ignore_case = true;
     }
@@ -224,11 +224,12 @@ void set_cookie_flags(Compiler& compiler, Scope& scope, const Statement& at) {
 void set_bind(Compiler& compiler, Scope& scope, const Statement& at) {
   auto& bind = scope.write<ProxySettings>().gateway.bind;
   bind = {};
-  if (at.argument(0) == "off") return;
+  if (at.argument_count() == 1 && at.argument(0) == "off") return;
   const conf::Template text = compiler.make_template(at, at.words[1]);
   if (text.is_literal()) {
     const auto address = net::Address::parse(text.literal_text());
-    if (!address || !address->is_ip()) {
+    // No brackets: there may be a port behind them, and nginx takes an address alone.
+    if (!address || !address->is_ip() || at.argument(0).starts_with('[')) {
       return compiler.error(at, "invalid address \"" + std::string(at.argument(0)) + "\"", {},
                             &at.words[1]);
     }
@@ -258,7 +259,19 @@ void set_limit_rate(Compiler& compiler, Scope& scope, const Statement& at) {
 void set_send_lowat(Compiler& compiler, Scope& scope, const Statement& at) {
   conf::Bytes value;
   if (!conf::read_setting(compiler, scope, at, value)) return;
-  if (value.value != 0) compiler.warn(at, "\"proxy_send_lowat\" is not supported, ignored");
+  compiler.warn(at, "\"proxy_send_lowat\" is not supported, ignored");
+}
+
+class HttpBuffers final : public conf::CompilerState {
+ public:
+  bool checked = false;
+};
+
+// nginx checks what servers and locations have: what http says alone is nobody's.
+bool wants_check(Compiler& compiler, const Scope& self, const Scope& parent) {
+  if (!self.same<ProxySettings>(parent)) return true;
+  if (self.context() != conf::kServer) return false;
+  return !std::exchange(compiler.state<HttpBuffers>().checked, true);
 }
 
 void finish(Compiler& compiler, Scope& self, const Scope* parent) {
@@ -266,7 +279,9 @@ void finish(Compiler& compiler, Scope& self, const Scope* parent) {
     auto& settings = self.write<ProxySettings>();
     settle_hidden(settings.gateway);
     settle_set_names(settings);
-    check_buffers(compiler, settings.gateway);
+  }
+  if (parent && wants_check(compiler, self, *parent)) {
+    check_buffers(compiler, self.get<ProxySettings>().gateway);
   }
   const ProxyPass* pass = self.own<ProxyPass>();
   if (!pass) return;

@@ -175,14 +175,22 @@ bool strip_parentheses(Compiler& compiler, const Statement& statement,
   };
   if (words.front().empty() || words.front()[0] != '(') return invalid(statement.words[1]);
   first = 1;
+  // Here nginx names what is left of the last word.
+  const auto not_closed = [&] {
+    const std::string_view left = words.empty() ? statement.words.back().text : words.back();
+    compiler.error(statement, "invalid condition " + quoted(left),
+                   "a condition is written in parentheses: if ($variable = value) { … }",
+                   &statement.words.back());
+    return false;
+  };
   if (words.front().size() == 1) {
     words.erase(words.begin());
     first = 2;
   } else {
     words.front().remove_prefix(1);
   }
-  if (words.empty() || words.back().empty() || words.back().back() != ')')
-    return invalid(statement.words.back());
+  if (words.empty() || words.back().empty() || words.back().back() != ')') return not_closed();
+  if (words.size() == 1 && words.back().size() == 1) return not_closed();
   if (words.back().size() == 1) {
     words.pop_back();
   } else {
@@ -218,6 +226,13 @@ bool read_comparison(Compiler& compiler, const Statement& statement,
                      Condition& condition) {
   using Test = Condition::Test;
   std::string_view name;
+  if (words[0].size() < 2 || words.size() == 2 || words.size() > 3) {
+    compiler.error(statement, "invalid condition " + quoted(words[0]),
+                   "a variable alone, or a variable, a comparison and one value; quote a value "
+                   "that holds spaces",
+                   &statement.words[first]);
+    return false;
+  }
   if (!read_variable_name(compiler, statement, statement.words[first], words[0], name))
     return false;
   condition.variable = compiler.variables().use(name);
@@ -226,10 +241,6 @@ bool read_comparison(Compiler& compiler, const Statement& statement,
   const std::string_view operation = words[1];
   const std::string_view bare = operation.starts_with("!") ? operation.substr(1) : operation;
   const bool negated = bare.size() != operation.size();
-  if (words.size() != 3) {
-    compiler.error(statement, "invalid condition " + quoted(operation), {}, &operation_word);
-    return false;
-  }
   if (bare == "=") {
     condition.test = negated ? Test::not_equal : Test::equal;
     condition.operand = compiler.make_template(statement, statement.words[first + 2], words[2]);

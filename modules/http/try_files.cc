@@ -43,7 +43,7 @@ void read_try_files(Compiler& compiler, Scope& scope, const Statement& statement
   if (fallback.text.starts_with("=")) {
     const auto status = parse_number(fallback.text.substr(1));
     if (!status || *status > 999) {
-      compiler.error(statement, "invalid code \"" + std::string(fallback.text.substr(1)) + "\"", {},
+      compiler.error(statement, "invalid code \"" + std::string(fallback.text) + "\"", {},
                      &fallback);
       return;
     }

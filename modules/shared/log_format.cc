@@ -120,6 +120,11 @@ bool LogFormats::parse(conf::Compiler& compiler, const conf::Statement* at, std:
     while (i < text.size() && in_name(text[i])) ++i;
     const std::string_view name = text.substr(begin, i - begin);
     const bool closed = !bracket || (i < text.size() && text[i] == '}');
+    if (at && !closed && !name.empty() && i == text.size()) {
+      compiler.error(*at,
+                     "the closing bracket in \"" + std::string(name) + "\" variable is missing");
+      return false;
+    }
     if (name.empty() || !closed) {
       if (at) compiler.error(*at, "invalid parameter \"" + std::string(text.substr(dollar)) + "\"");
       return false;
@@ -148,6 +153,7 @@ void LogFormats::read(conf::Compiler& compiler, const conf::Statement& statement
   }
   auto format = std::make_shared<LogFormat>();
   format->name = name;
+  format->number = statement.number;
   size_t first = 2;
   if (statement.words.size() > 2 && statement.words[2].text.starts_with("escape=")) {
     const std::string_view escape = statement.words[2].text.substr(7);

@@ -28,6 +28,7 @@ class LogFormat {
   std::string name;
   LogEscape escape = LogEscape::standard;
   std::vector<Piece> pieces;
+  uint32_t number = 0;  // reading number; 0: built in. Uses that were read earlier don't see it.
 
   // Without the line feed.
   void append_line(std::string& line, conf::VariableSource& source) const;

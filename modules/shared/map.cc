@@ -24,7 +24,7 @@ std::unique_ptr<Map> Map::read(conf::Compiler& compiler, const conf::Statement& 
   auto map = std::make_unique<Map>();
   map->source_ = compiler.make_template(statement, statement.words[1]);
   for (const conf::Statement& line : statement.block->statements) {
-    if (line.included) continue;
+    if (line.included || line.block) continue;  // a block here was reported when it was read
     map->read_line(compiler, line);
   }
   if (map->failed_) return nullptr;
@@ -115,7 +115,7 @@ void Map::read_key(conf::Compiler& compiler, const conf::Statement& line, std::s
     is_new = exact_.emplace(name, result).second;
   }
   if (!is_new) {
-    compiler.error(line, "conflicting parameter " + quoted(key),
+    compiler.error(line, "conflicting parameter " + quoted(name),
                    "this source value has a line already");
     failed_ = true;
   }

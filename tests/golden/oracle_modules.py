@@ -1,0 +1,224 @@
+"""Compares `confcheck -t` with Debian's `nginx -t`, directive by directive.
+
+For every row of directives.tsv (name, contexts, words, block, since, kind, values; facts of nginx 1.31)
+configurations are made: in every context, with too few and too many words, with good and bad values,
+twice, with and without a block. Both programs judge each; the exit code and the lines up to the first
+[emerg] have to be the same. What nginx learnt after the installed version is left out and counted.
+
+    oracle_modules.py --confcheck PATH [--nginx PATH] [--filter REGEX] [--show] [--jobs N]
+
+Exits with 77 (skipped) where either program is missing.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from oracle_values import DECLARED, HAND_MADE, KINDS, SNIPPETS
+
+HERE = pathlib.Path(__file__).resolve().parent
+CONTEXTS = ["main", "events", "http", "server", "location", "upstream", "if_in_server",
+            "if_in_location", "limit_except"]
+Row = collections.namedtuple("Row", "name contexts args block since kind values")
+Case = collections.namedtuple("Case", "name text")
+
+BASE = """%(main)s
+events { %(events)s }
+http { access_log off; %(http)s
+upstream u { server 127.0.0.1:9; %(upstream)s }
+server { listen 127.0.0.1:18099; %(server)s
+if ($host) { %(if_in_server)s }
+location /l { %(location)s
+if ($host) { %(if_in_location)s }
+limit_except GET { %(limit_except)s }
+}}}
+"""
+# Blocks that may stand once only need a base of their own.
+BARE = {"main": "%s events {} http {}", "events": "events {} http { %s }"}
+
+
+def rows():
+    for line in (HERE / "directives.tsv").read_text().splitlines():
+        fields = line.split("\t")
+        yield Row(fields[0], fields[1].split(), *fields[2:])
+
+
+def newer(since, version):
+    """True when a directive came after nginx `version`."""
+    number = tuple(int(n) for n in since.split(",")[0].split("."))
+    return number > version
+
+
+def bounds(args):
+    if args == "flag":
+        return 1, 1
+    if args.endswith("+"):
+        return int(args[:-1]), None
+    numbers = [int(n) for n in re.split(r"[|-]", args)]
+    return numbers[0], numbers[-1]
+
+
+def write(context, text):
+    """A configuration with `text` in one context, and nothing else in the others."""
+    if context == "main" and text.startswith("events "):
+        return f"{text}\nhttp {{}}\n"
+    if context == "main" and text.startswith("http "):
+        return f"events {{}}\n{text}\n"
+    slots = dict.fromkeys(CONTEXTS, "")
+    slots[context] = "\n" + text
+    return BASE % slots
+
+
+def statement(row, words, block=None):
+    line = " ".join([row.name, *([words] if words else [])])
+    if block is None:
+        block = row.block == "yes"
+    return line + (" {}" if block else ";")
+
+
+def value_words(row):
+    """Word lists to try: the first ones are good."""
+    values = [v for v in row.values.split(",") if v and v != "-"]
+    made = HAND_MADE.get((row.contexts[0], row.name), HAND_MADE.get(row.name))
+    if made:
+        return made
+    if row.kind == "enum":
+        return [*values, values[0].upper(), "wrong", '""', values[0] + "x"]
+    if row.kind == "bitmask":
+        words = [*values, values[0].upper(), "wrong", '""', values[0] + " wrong"]
+        if row.args == "1+":
+            words += [" ".join(values[:2]), " ".join(values[:3]), f"{values[0]} {values[0]}"]
+        return words
+    return KINDS[row.kind]
+
+
+def cases_of(row):
+    words = value_words(row)
+    good = words[0]
+    for context in CONTEXTS if row.contexts != ["any"] else []:
+        yield f"in-{context}", write(context, statement(row, good))
+    place = row.contexts[0] if row.contexts != ["any"] else "http"
+    for context in [place, row.contexts[-1] if len(row.contexts) > 1 else None]:
+        if context in CONTEXTS:
+            for number, value in enumerate(words):
+                yield f"value-{context}-{number}", write(context, statement(row, value))
+    least, most = bounds(row.args)
+    split = good.split(" ")
+    counts = {0, max(least - 1, 0), least, least + 1}
+    if most is not None:
+        counts |= {most, most + 1, most + 4}
+    for count in sorted(counts):
+        text = " ".join((split + [split[-1] or "a"] * count)[:count])
+        yield f"count-{count}", write(place, statement(row, text))
+    wrong = statement(row, good, row.block != "yes")
+    yield "form", write(place, wrong)
+    once = statement(row, good)
+    yield "twice", write(place, once + "\n" + once)
+    yield "twice-bad", write(place, once + "\n" + statement(row, "wrong-value" if split != [""] else ""))
+    if len(words) > 1:
+        other = statement(row, words[1])
+        yield "twice-other", write(place, once + "\n" + other)
+        if {"http", "server", "location"} <= set(row.contexts):
+            slots = dict.fromkeys(CONTEXTS, "")
+            slots.update(http=once, server="\n" + other, location="\n" + once)
+            yield "levels", BASE % slots
+    yield "unfinished", write(place, once.rstrip(";{}"))
+
+
+def all_cases(version):
+    declared = 0
+    cases = []
+    for row in rows():
+        if newer(row.since, version):
+            declared += 1
+            continue
+        cases += [Case(f"{row.name}/{row.contexts[0]}/{name}", text) for name, text in cases_of(row)]
+    for number, (name, text) in enumerate(SNIPPETS):
+        cases.append(Case(f"snippet/{number}/{name}", text))
+    return cases, declared
+
+
+def judge(program, text, folder, name):
+    file = folder / "nginx.conf"
+    file.write_text(text)
+    command = [program, *([] if name == "nginx" else ["--resolve"]), "-t", "-p", f"{folder}/", "-c", str(file)]
+    if name == "nginx":
+        command += ["-e", f"{folder}/logs/error.log"]
+    run = subprocess.run(command, capture_output=True, timeout=60, errors="replace", check=False)
+    lines = []
+    for line in run.stderr.splitlines():
+        if not line.startswith("nginx: [") or 'the "user" directive makes sense' in line:
+            continue
+        if "could not open error log" in line:
+            continue
+        lines.append(line.replace(str(folder), "/c"))
+        if line.startswith(("nginx: [emerg]", "nginx: [crit]", "nginx: [alert]")):
+            break
+    if run.returncode < 0 or run.returncode > 1:
+        lines.append(f"{name} ended with {run.returncode}: {run.stderr[-300:]}")
+    return run.returncode, lines
+
+
+def compare(case, arguments, root):
+    folder = pathlib.Path(tempfile.mkdtemp(dir=root))
+    (folder / "logs").mkdir()
+    (folder / "extra.conf").write_text("")
+    try:
+        return (judge(arguments.nginx, case.text, folder, "nginx"),
+                judge(arguments.confcheck, case.text, folder, "confcheck"))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def version_of(nginx):
+    text = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=False).stderr
+    return tuple(int(n) for n in re.search(r"/(\d+)\.(\d+)\.(\d+)", text).groups())
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--confcheck", default="")
+    parser.add_argument("--nginx", default="/usr/sbin/nginx")
+    parser.add_argument("--filter", default="")
+    parser.add_argument("--show", action="store_true")
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    for program in (arguments.confcheck, arguments.nginx):
+        if not os.access(program, os.X_OK):
+            print(f"no program {program!r}: nothing compared")
+            return 77
+    arguments.confcheck = os.path.abspath(arguments.confcheck)
+    cases, newer_rows = all_cases(version_of(arguments.nginx))
+    cases = [case for case in cases if re.search(arguments.filter, case.name)]
+    agreed = declared = 0
+    different = []
+    with tempfile.TemporaryDirectory() as root, \
+            concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        for case, (theirs, ours) in zip(cases, pool.map(lambda c: compare(c, arguments, root), cases)):
+            if theirs == ours:
+                agreed += 1
+            elif any(re.search(pattern, case.name) or re.search(pattern, "\n".join(ours[1] + theirs[1]))
+                     for pattern, _ in DECLARED):
+                declared += 1
+            else:
+                different.append((case, theirs, ours))
+    for case, theirs, ours in different:
+        print(f"== {case.name}")
+        if arguments.show:
+            print(case.text)
+        print(f"  nginx:     {theirs[0]} {' | '.join(theirs[1])}")
+        print(f"  confcheck: {ours[0]} {' | '.join(ours[1])}")
+    print(f"{agreed} of {len(cases)} agreed, {len(different)} disagreed, {declared} declared; "
+          f"{newer_rows} directives are newer than the installed nginx")
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
