@@ -76,6 +76,7 @@ Regex::Compiled Regex::compile(std::string_view pattern, bool ignore_case, bool 
   Regex& regex = *result.regex;
   regex.code_ = code;
   regex.pattern_ = pattern;
+  regex.hint_ = RegexHint(pattern, ignore_case);
   regex.ignore_case_ = ignore_case;
   pcre2_pattern_info(code, PCRE2_INFO_CAPTURECOUNT, &regex.group_count_);
   regex.read_names();
@@ -102,6 +103,7 @@ void Regex::read_names() {
 
 Regex::Match Regex::match(std::string_view subject) const {
   Match match;
+  if (!hint_.may_match(subject)) return match;
   if (!workspace.reserve(group_count_ + 1)) {
     match.result = Match::Result::failed;
     match.error = PCRE2_ERROR_NOMEMORY;

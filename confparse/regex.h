@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "confparse/ref.h"
+#include "confparse/regex_hint.h"
 
 struct pcre2_real_code_8;
 
@@ -66,6 +67,7 @@ class Regex final : public RefCounted {
   void read_names();
 
   std::string pattern_;
+  RegexHint hint_;
   pcre2_real_code_8* code_ = nullptr;
   std::vector<Named> names_;
   uint32_t group_count_ = 0;

@@ -106,8 +106,11 @@ std::string AccessSink::compress(std::string_view bytes) const {
 }
 
 AccessSink& AccessSinks::find(const std::string& path, const AccessSinkOptions& options) {
+  // Most requests log where the one before did.
+  if (last_ != nullptr && last_->path() == path && last_->options() == options) return *last_;
   auto& sink = sinks_[{path, options}];
   if (!sink) sink = std::make_unique<AccessSink>(loop_, table_, path, options);
+  last_ = sink.get();
   return *sink;
 }
 

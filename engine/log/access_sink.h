@@ -39,6 +39,7 @@ class AccessSink final : public LogTable::Listener {
   void append(std::string_view line);
   void flush();
   const std::string& path() const { return path_; }
+  const AccessSinkOptions& options() const { return options_; }
   // The errno of a failed write that has not been reported yet; 0: none.
   int take_error();
 
@@ -73,6 +74,7 @@ class AccessSinks {
   Loop* loop_;
   LogTable& table_;
   std::map<std::pair<std::string, AccessSinkOptions>, std::unique_ptr<AccessSink>> sinks_;
+  AccessSink* last_ = nullptr;
   SyslogSenders syslog_;
 };
 

@@ -3,8 +3,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <climits>
-#include <cstdio>
 #include <cstdlib>
 #include <optional>
 
@@ -21,17 +21,19 @@ namespace weir::http::core {
 
 Value number_value(Request& request, uint64_t number) {
   char text[24];
-  const int size =
-      std::snprintf(text, sizeof text, "%llu", static_cast<unsigned long long>(number));
-  return Value::of(request.arena().copy({text, static_cast<size_t>(size)}));
+  const char* end = std::to_chars(text, text + sizeof text, number).ptr;
+  return Value::of(request.arena().copy({text, static_cast<size_t>(end - text)}));
 }
 
 Value seconds_value(Request& request, uint64_t milliseconds) {
   char text[32];
-  const int size = std::snprintf(text, sizeof text, "%llu.%03llu",
-                                 static_cast<unsigned long long>(milliseconds / 1000),
-                                 static_cast<unsigned long long>(milliseconds % 1000));
-  return Value::of(request.arena().copy({text, static_cast<size_t>(size)}));
+  char* at = std::to_chars(text, text + sizeof text, milliseconds / 1000).ptr;
+  const auto rest = static_cast<unsigned>(milliseconds % 1000);
+  *at++ = '.';
+  *at++ = static_cast<char>('0' + rest / 100);
+  *at++ = static_cast<char>('0' + rest / 10 % 10);
+  *at++ = static_cast<char>('0' + rest % 10);
+  return Value::of(request.arena().copy({text, static_cast<size_t>(at - text)}));
 }
 
 namespace {

@@ -1,4 +1,3 @@
-#include <cstdio>
 
 #include "engine/http/core_settings.h"
 #include "engine/http/date.h"
@@ -12,10 +11,12 @@ namespace {
 
 Value get_status(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
-  char text[16];
-  const int status = request.logged_status();
-  const int size = std::snprintf(text, sizeof text, "%03d", status);
-  return Value::of(request.arena().copy({text, static_cast<size_t>(size)}));
+  const auto status = static_cast<unsigned>(request.logged_status());
+  if (status > 999) return number_value(request, status);
+  const char text[] = {static_cast<char>('0' + status / 100),
+                       static_cast<char>('0' + status / 10 % 10),
+                       static_cast<char>('0' + status % 10)};
+  return Value::of(request.arena().copy({text, sizeof text}));
 }
 Value get_bytes_sent(VariableSource& source, const Variable&) {
   Request& request = request_of(source);

@@ -1,14 +1,40 @@
 #include "modules/shared/log_format.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace weir::shared {
 
 namespace {
 
 constexpr char kUpperDigits[] = "0123456789ABCDEF";
 
+// The first byte at or behind `from` that may need an escape; a piece at the end is not looked at.
+size_t skip_plain(std::string_view text, size_t from) {
+#if defined(__SSE2__)
+  // Signed: bytes above 0x7f are below the space too.
+  const __m128i space = _mm_set1_epi8(0x20);
+  const __m128i quote = _mm_set1_epi8('"');
+  const __m128i backslash = _mm_set1_epi8('\\');
+  const __m128i del = _mm_set1_epi8(0x7f);
+  while (from + 16 <= text.size()) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + from));
+    const __m128i special =
+        _mm_or_si128(_mm_or_si128(_mm_cmplt_epi8(bytes, space), _mm_cmpeq_epi8(bytes, quote)),
+                     _mm_or_si128(_mm_cmpeq_epi8(bytes, backslash), _mm_cmpeq_epi8(bytes, del)));
+    const int mask = _mm_movemask_epi8(special);
+    if (mask != 0) return from + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(mask)));
+    from += 16;
+  }
+#endif
+  (void)text;
+  return from;
+}
+
 void append_standard(std::string& line, std::string_view text) {
   size_t plain = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
+  for (size_t i = skip_plain(text, 0); i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
     if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') continue;
     line.append(text, plain, i - plain);

@@ -1,16 +1,19 @@
 #include "modules/shared/map.h"
 
 #include <algorithm>
-#include <cctype>
 
 namespace weir::shared {
 
 namespace {
 
+bool is_upper(char c) {
+  return c >= 'A' && c <= 'Z';
+}
+
 std::string lower(std::string_view text) {
   std::string result(text);
   std::transform(result.begin(), result.end(), result.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+                 [](char c) { return static_cast<char>(is_upper(c) ? c | 0x20 : c); });
   return result;
 }
 
@@ -151,12 +154,13 @@ conf::Value Map::evaluate(conf::VariableSource& source) const {
   std::string_view value = source_.evaluate(source);
   if (hostnames_ && value.ends_with('.')) value.remove_suffix(1);
   const uint32_t* result = nullptr;
-  const bool has_upper =
-      std::any_of(value.begin(), value.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
-  if (has_upper) {
+  const bool has_upper = std::any_of(value.begin(), value.end(), is_upper);
+  if (exact_.empty() && leading_.empty() && trailing_.empty()) {
+    // Expressions only: they see the value as it is.
+  } else if (has_upper) {
     char* copy = source.allocate(value.size());
     std::transform(value.begin(), value.end(), copy,
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+                   [](char c) { return static_cast<char>(is_upper(c) ? c | 0x20 : c); });
     result = find({copy, value.size()});
   } else {
     result = find(value);
