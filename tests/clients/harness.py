@@ -32,7 +32,7 @@ CONFCHECK = os.environ.get("CONFCHECK_BINARY", "")
 ORACLE = os.environ.get("ORACLE_BINARY", "/usr/sbin/nginx")
 IS_ORACLE = os.path.basename(BINARY) == "nginx"
 # How long anything that should happen may take: sanitizers on a busy machine are slow.
-PATIENCE = 30
+PATIENCE = float(os.environ.get("WEIR_PATIENCE", "30"))
 
 beyond_nginx = unittest.skipIf(IS_ORACLE, "nginx itself does not do this")
 
