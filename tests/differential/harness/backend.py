@@ -200,6 +200,9 @@ class Connection:
                 http.read_request_body(self.stream, message, WAIT)
                 self.note("request", message.render())
             self.run(steps)
+            connection = b",".join(http.fields(message.head).get(b"connection", [])).lower()
+            if b"close" in connection:  # as any server would
+                raise Stop
 
     def run(self, steps):
         """Counted as unsettled from the start where the script waits for the end of the connection."""
