@@ -29,6 +29,7 @@ class Record:
     def __init__(self):
         self.lock = threading.Lock()
         self.lines = []
+        self.known = set()
         self.waiting = 0  # scripts that wait for the end of their connection
 
     def wait_settled(self, seconds):
@@ -44,8 +45,21 @@ class Record:
     def drain(self):
         """What came since the last call, connection by connection: threads have no order among each other."""
         with self.lock:
-            lines, self.lines = self.lines, []
-        return [text for _, text in sorted(lines, key=lambda line: line[0])]
+            lines, self.lines = sorted(self.lines, key=lambda line: line[0]), []
+        fresh = {}
+        out = []
+        for (name, serial), text in lines:
+            if (name, serial) in self.known:
+                label = "connection of before"
+            else:
+                order = fresh.setdefault(name, [])
+                if serial not in order:
+                    order.append(serial)
+                label = f"connection {order.index(serial) + 1}"
+            out.append(f"{name} {label}: ".encode() + text)
+        for name, serials in fresh.items():
+            self.known.update((name, serial) for serial in serials)
+        return out
 
 
 class Backend:
@@ -155,7 +169,7 @@ class Connection:
         self.slowly = 0
 
     def note(self, what, data=b""):
-        self.backend.record.add((self.backend.name, self.serial), f"{self.backend.name} connection {self.serial}: {what}\n".encode() + data)
+        self.backend.record.add((self.backend.name, self.serial), f"{what}\n".encode() + data)
 
     def request(self, early=False):
         message = http.read_request_head(self.stream, 60.0)
@@ -186,6 +200,9 @@ class Connection:
                 http.read_request_body(self.stream, message, WAIT)
                 self.note("request", message.render())
             self.run(steps)
+            connection = b",".join(http.fields(message.head).get(b"connection", [])).lower()
+            if b"close" in connection:  # as any server would
+                raise Stop
 
     def run(self, steps):
         """Counted as unsettled from the start where the script waits for the end of the connection."""
