@@ -109,7 +109,6 @@ class Exchange {
   void begin_request();
   void take_refused_head();
   void choose_server();
-  void take_refused_head();
   void push_output();
   bool push_piece();
   bool take_piece(Chain& piece, uint64_t allowed, bool send_files);
