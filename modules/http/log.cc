@@ -269,16 +269,25 @@ struct OpenFile {
 class OpenFiles {
  public:
   ~OpenFiles() {
-    for (auto& [path, file] : files_) ::close(file.descriptor);
+    for (auto& [path, file] : files_) close_file(file);
   }
 
   void write(const FileCache& rules, const std::string& path, std::string_view line, int64_t now) {
-    OpenFile* file = find(rules, path, now);
-    const int descriptor = file ? file->descriptor : open_file(path);
+    OpenFile* file = rules.max > 0 ? &use(rules, path, now) : nullptr;
+    const bool is_open = file && is_current(rules, path, *file, now);
+    const int descriptor = is_open ? file->descriptor : open_file(path);
     if (descriptor < 0) return;
     // A log line that cannot be written is lost, as with nginx.
     [[maybe_unused]] const ssize_t written = ::write(descriptor, line.data(), line.size());
-    if (!file) keep(rules, path, descriptor, now);
+    if (is_open) return;
+    struct stat info{};
+    if (!file || file->uses < rules.min_uses || ::fstat(descriptor, &info) != 0) {
+      ::close(descriptor);
+      return;
+    }
+    file->descriptor = descriptor;
+    file->inode = info.st_ino;
+    file->checked = now;
   }
 
  private:
@@ -286,44 +295,52 @@ class OpenFiles {
     return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   }
 
-  OpenFile* find(const FileCache& rules, const std::string& path, int64_t now) {
-    auto found = files_.find(path);
-    if (found == files_.end()) return nullptr;
-    OpenFile& file = found->second;
-    if (now - file.checked >= rules.valid_seconds) {
-      struct stat info{};
-      if (::stat(path.c_str(), &info) != 0 || info.st_ino != file.inode) {
-        ::close(file.descriptor);
-        files_.erase(found);
-        return nullptr;
-      }
-      file.checked = now;
-    }
-    file.last_used = now;
-    ++file.uses;
-    return &file;
+  static void close_file(OpenFile& file) {
+    if (file.descriptor >= 0) ::close(file.descriptor);
+    file.descriptor = -1;
   }
 
-  void keep(const FileCache& rules, const std::string& path, int descriptor, int64_t now) {
-    for (auto at = files_.begin(); at != files_.end();) {
-      const bool expired = now - at->second.last_used > rules.inactive_seconds;
-      if (expired) ::close(at->second.descriptor);
-      at = expired ? files_.erase(at) : std::next(at);
-    }
+  // Still the file of that name?
+  static bool is_current(const FileCache& rules, const std::string& path, OpenFile& file,
+                         int64_t now) {
+    if (file.descriptor < 0) return false;
+    if (now - file.checked < rules.valid_seconds) return true;
     struct stat info{};
-    if (rules.max == 0 || ::fstat(descriptor, &info) != 0) {
-      ::close(descriptor);
-      return;
+    if (::stat(path.c_str(), &info) != 0 || info.st_ino != file.inode) {
+      close_file(file);
+      return false;
     }
-    if (static_cast<int64_t>(files_.size()) >= rules.max) {
-      auto oldest = files_.begin();
-      for (auto at = files_.begin(); at != files_.end(); ++at) {
-        if (at->second.last_used < oldest->second.last_used) oldest = at;
+    file.checked = now;
+    return true;
+  }
+
+  // Counts a use; a file is kept open from its min_uses-th on.
+  OpenFile& use(const FileCache& rules, const std::string& path, int64_t now) {
+    auto found = files_.find(path);
+    if (found == files_.end()) {
+      make_room(rules, now);
+      found = files_.emplace(path, OpenFile{}).first;
+    }
+    OpenFile& file = found->second;
+    file.last_used = now;
+    ++file.uses;
+    return file;
+  }
+
+  void make_room(const FileCache& rules, int64_t now) {
+    auto oldest = files_.end();
+    for (auto at = files_.begin(); at != files_.end();) {
+      if (now - at->second.last_used > rules.inactive_seconds) {
+        close_file(at->second);
+        at = files_.erase(at);
+        continue;
       }
-      ::close(oldest->second.descriptor);
-      files_.erase(oldest);
+      if (oldest == files_.end() || at->second.last_used < oldest->second.last_used) oldest = at;
+      ++at;
     }
-    files_[path] = {descriptor, info.st_ino, now, now, 1};
+    if (static_cast<int64_t>(files_.size()) < rules.max) return;
+    close_file(oldest->second);
+    files_.erase(oldest);
   }
 
   std::unordered_map<std::string, OpenFile> files_;
