@@ -272,22 +272,23 @@ class OpenFiles {
     for (auto& [path, file] : files_) close_file(file);
   }
 
-  void write(const FileCache& rules, const std::string& path, std::string_view line, int64_t now) {
+  int write(const FileCache& rules, const std::string& path, std::string_view line, int64_t now) {
     OpenFile* file = rules.max > 0 ? &use(rules, path, now) : nullptr;
     const bool is_open = file && is_current(rules, path, *file, now);
     const int descriptor = is_open ? file->descriptor : open_file(path);
-    if (descriptor < 0) return;
+    if (descriptor < 0) return errno;
     // A log line that cannot be written is lost, as with nginx.
     [[maybe_unused]] const ssize_t written = ::write(descriptor, line.data(), line.size());
-    if (is_open) return;
+    if (is_open) return 0;
     struct stat info{};
     if (!file || file->uses < rules.min_uses || ::fstat(descriptor, &info) != 0) {
       ::close(descriptor);
-      return;
+      return 0;
     }
     file->descriptor = descriptor;
     file->inode = info.st_ino;
     file->checked = now;
+    return 0;
   }
 
  private:
@@ -348,17 +349,18 @@ class OpenFiles {
 
 }  // namespace
 
-void Lines::write(Worker& worker, const AccessLog& log, const FileCache& cache,
-                  std::string_view path, std::string_view line) {
+int Lines::write(Worker& worker, const AccessLog& log, const FileCache& cache,
+                 std::string_view path, std::string_view line) {
   if (log.syslog) {
     worker.access_sinks->syslog().send(*log.syslog, log.syslog->severity,
                                        line.substr(0, line.size() - 1));
   } else if (!log.path_template.empty()) {
     static thread_local OpenFiles files;
-    files.write(cache, std::string(path), line, worker.loop.wall_milliseconds() / 1000);
+    return files.write(cache, std::string(path), line, worker.loop.wall_milliseconds() / 1000);
   } else {
     worker.access_sinks->find(log.path, log.sink).append(line);
   }
+  return 0;
 }
 
 void log_request(Request& request) {
@@ -385,7 +387,9 @@ void log_request(Request& request) {
     line.clear();
     log.format->append_line(line, request);
     line += '\n';
-    Lines::write(request.worker(), log, settings.file_cache, path, line);
+    const int error = Lines::write(request.worker(), log, settings.file_cache, path, line);
+    if (error != 0)
+      request.log(Severity::crit, "open() \"" + std::string(path) + "\" failed", error);
   }
 }
 
