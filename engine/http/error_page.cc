@@ -216,6 +216,8 @@ PhaseResult ErrorPages::send_page(Request& request, int status) {
   response.content_length = static_cast<int64_t>(data.bytes());
   response.allow_ranges = false;
   response.headers.remove(HeaderId::accept_ranges);
+  response.headers.remove(HeaderId::etag);
+  response.headers.remove(HeaderId::last_modified);
   response.last_modified = -1;
   response.last_modified_text = {};
   response.etag = {};

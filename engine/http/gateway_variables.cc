@@ -126,7 +126,12 @@ Value find_field(Request& request, const HeaderList* headers, std::string_view n
 Value response_field(VariableSource& source, const Variable& variable) {
   Request& request = request_of(source);
   const UpstreamRecord* record = request.upstream_record;
-  return record ? find_field(request, record->headers, variable.suffix()) : Value::none();
+  if (!record) return Value::none();
+  const std::string_view name = variable.suffix();
+  const Value value = find_field(request, record->headers, name);
+  // As in nginx these two are always there, if empty.
+  const bool expected = record->headers && (name == "server" || name == "date");
+  return value.found || !expected ? value : Value::of("");
 }
 
 Value trailer_field(VariableSource& source, const Variable& variable) {

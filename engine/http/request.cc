@@ -253,11 +253,8 @@ PhaseResult Request::respond(int status, std::string_view content_type, std::str
 }
 
 PhaseResult Request::redirect_client(int status, std::string_view location) {
-  response_.location = location;
   // An empty target is a field without a value, not no field.
-  if (location.empty()) {
-    response_.headers.add(*arena_, Header{"Location", std::string_view("", 0), HeaderId::other});
-  }
+  response_.location = location.empty() ? std::string_view("", 0) : location;
   return PhaseResult::status(status);
 }
 

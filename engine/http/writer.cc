@@ -132,8 +132,8 @@ MessageHead compose_head(Request& request) {
   bool relative = !response.location.empty() && response.location[0] == '/';
   bool absolute = relative && settings.absolute_redirect;
   if (absolute) {
-    fields.add(arena, Header{"Location", absolute_location(request, response.location),
-                             HeaderId::location});
+    response.location = absolute_location(request, response.location);  // $sent_http_location too
+    fields.add(arena, Header{"Location", response.location, HeaderId::location});
   } else if (response.location.data() != nullptr) {
     fields.add(arena, Header{"Location", response.location, HeaderId::other});
   }

@@ -68,8 +68,9 @@ Value get_sent_location(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
   const std::string_view location = request.response().location;
   // A target that is sent as it came stands among the fields.
-  return location.empty() ? joined_fields(request, request.response().headers, "location", ", ")
-                          : Value::of(location);
+  return location.data() == nullptr
+             ? joined_fields(request, request.response().headers, "location", ", ")
+             : Value::of(location);
 }
 Value get_sent_last_modified(VariableSource& source, const Variable&) {
   Request& request = request_of(source);

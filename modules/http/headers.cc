@@ -169,6 +169,19 @@ void replace_field(Request& request, HeaderId id, std::string_view name, std::st
   fields.add(request.arena(), Header{name, value, id});
 }
 
+// The next moment when a day is so many seconds old.
+std::time_t next_time(std::time_t now, int64_t seconds) {
+  std::tm local{};
+  localtime_r(&now, &local);
+  local.tm_hour = static_cast<int>(seconds / 3600);
+  local.tm_min = static_cast<int>(seconds / 60 % 60);
+  local.tm_sec = static_cast<int>(seconds % 60);
+  const std::time_t today = std::mktime(&local);
+  if (today > now) return today;
+  ++local.tm_mday;
+  return std::mktime(&local);
+}
+
 void apply_expires(Request& request, const HeadersSettings& settings) {
   Expires expires = settings.expires;
   if (!settings.expires_template.empty()) {
@@ -189,13 +202,7 @@ void apply_expires(Request& request, const HeadersSettings& settings) {
   std::time_t at = now + expires.seconds;
   int64_t age = expires.seconds;
   if (expires.kind == Expires::Kind::daily) {
-    std::tm local{};
-    localtime_r(&now, &local);
-    local.tm_hour = 0;
-    local.tm_min = 0;
-    local.tm_sec = 0;
-    at = std::mktime(&local) + expires.seconds;
-    if (at <= now) at += kDay;
+    at = next_time(now, expires.seconds);
     age = at - now;
   } else if (expires.kind == Expires::Kind::modified && request.response().last_modified >= 0) {
     at = request.response().last_modified + expires.seconds;

@@ -269,16 +269,26 @@ struct OpenFile {
 class OpenFiles {
  public:
   ~OpenFiles() {
-    for (auto& [path, file] : files_) ::close(file.descriptor);
+    for (auto& [path, file] : files_) close_file(file);
   }
 
-  void write(const FileCache& rules, const std::string& path, std::string_view line, int64_t now) {
-    OpenFile* file = find(rules, path, now);
-    const int descriptor = file ? file->descriptor : open_file(path);
-    if (descriptor < 0) return;
+  int write(const FileCache& rules, const std::string& path, std::string_view line, int64_t now) {
+    OpenFile* file = rules.max > 0 ? &use(rules, path, now) : nullptr;
+    const bool is_open = file && is_current(rules, path, *file, now);
+    const int descriptor = is_open ? file->descriptor : open_file(path);
+    if (descriptor < 0) return errno;
     // A log line that cannot be written is lost, as with nginx.
     [[maybe_unused]] const ssize_t written = ::write(descriptor, line.data(), line.size());
-    if (!file) keep(rules, path, descriptor, now);
+    if (is_open) return 0;
+    struct stat info{};
+    if (!file || file->uses < rules.min_uses || ::fstat(descriptor, &info) != 0) {
+      ::close(descriptor);
+      return 0;
+    }
+    file->descriptor = descriptor;
+    file->inode = info.st_ino;
+    file->checked = now;
+    return 0;
   }
 
  private:
@@ -286,44 +296,52 @@ class OpenFiles {
     return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   }
 
-  OpenFile* find(const FileCache& rules, const std::string& path, int64_t now) {
-    auto found = files_.find(path);
-    if (found == files_.end()) return nullptr;
-    OpenFile& file = found->second;
-    if (now - file.checked >= rules.valid_seconds) {
-      struct stat info{};
-      if (::stat(path.c_str(), &info) != 0 || info.st_ino != file.inode) {
-        ::close(file.descriptor);
-        files_.erase(found);
-        return nullptr;
-      }
-      file.checked = now;
-    }
-    file.last_used = now;
-    ++file.uses;
-    return &file;
+  static void close_file(OpenFile& file) {
+    if (file.descriptor >= 0) ::close(file.descriptor);
+    file.descriptor = -1;
   }
 
-  void keep(const FileCache& rules, const std::string& path, int descriptor, int64_t now) {
-    for (auto at = files_.begin(); at != files_.end();) {
-      const bool expired = now - at->second.last_used > rules.inactive_seconds;
-      if (expired) ::close(at->second.descriptor);
-      at = expired ? files_.erase(at) : std::next(at);
-    }
+  // Still the file of that name?
+  static bool is_current(const FileCache& rules, const std::string& path, OpenFile& file,
+                         int64_t now) {
+    if (file.descriptor < 0) return false;
+    if (now - file.checked < rules.valid_seconds) return true;
     struct stat info{};
-    if (rules.max == 0 || ::fstat(descriptor, &info) != 0) {
-      ::close(descriptor);
-      return;
+    if (::stat(path.c_str(), &info) != 0 || info.st_ino != file.inode) {
+      close_file(file);
+      return false;
     }
-    if (static_cast<int64_t>(files_.size()) >= rules.max) {
-      auto oldest = files_.begin();
-      for (auto at = files_.begin(); at != files_.end(); ++at) {
-        if (at->second.last_used < oldest->second.last_used) oldest = at;
+    file.checked = now;
+    return true;
+  }
+
+  // Counts a use; a file is kept open from its min_uses-th on.
+  OpenFile& use(const FileCache& rules, const std::string& path, int64_t now) {
+    auto found = files_.find(path);
+    if (found == files_.end()) {
+      make_room(rules, now);
+      found = files_.emplace(path, OpenFile{}).first;
+    }
+    OpenFile& file = found->second;
+    file.last_used = now;
+    ++file.uses;
+    return file;
+  }
+
+  void make_room(const FileCache& rules, int64_t now) {
+    auto oldest = files_.end();
+    for (auto at = files_.begin(); at != files_.end();) {
+      if (now - at->second.last_used > rules.inactive_seconds) {
+        close_file(at->second);
+        at = files_.erase(at);
+        continue;
       }
-      ::close(oldest->second.descriptor);
-      files_.erase(oldest);
+      if (oldest == files_.end() || at->second.last_used < oldest->second.last_used) oldest = at;
+      ++at;
     }
-    files_[path] = {descriptor, info.st_ino, now, now, 1};
+    if (static_cast<int64_t>(files_.size()) < rules.max) return;
+    close_file(oldest->second);
+    files_.erase(oldest);
   }
 
   std::unordered_map<std::string, OpenFile> files_;
@@ -331,17 +349,18 @@ class OpenFiles {
 
 }  // namespace
 
-void Lines::write(Worker& worker, const AccessLog& log, const FileCache& cache,
-                  std::string_view path, std::string_view line) {
+int Lines::write(Worker& worker, const AccessLog& log, const FileCache& cache,
+                 std::string_view path, std::string_view line) {
   if (log.syslog) {
     worker.access_sinks->syslog().send(*log.syslog, log.syslog->severity,
                                        line.substr(0, line.size() - 1));
   } else if (!log.path_template.empty()) {
     static thread_local OpenFiles files;
-    files.write(cache, std::string(path), line, worker.loop.wall_milliseconds() / 1000);
+    return files.write(cache, std::string(path), line, worker.loop.wall_milliseconds() / 1000);
   } else {
     worker.access_sinks->find(log.path, log.sink).append(line);
   }
+  return 0;
 }
 
 void log_request(Request& request) {
@@ -368,7 +387,9 @@ void log_request(Request& request) {
     line.clear();
     log.format->append_line(line, request);
     line += '\n';
-    Lines::write(request.worker(), log, settings.file_cache, path, line);
+    const int error = Lines::write(request.worker(), log, settings.file_cache, path, line);
+    if (error != 0)
+      request.log(Severity::crit, "open() \"" + std::string(path) + "\" failed", error);
   }
 }
 

@@ -52,8 +52,9 @@ struct LogSettings {
 // is the evaluated one.
 class Lines {
  public:
-  static void write(Worker& worker, const AccessLog& log, const FileCache& cache,
-                    std::string_view path, std::string_view line);
+  // 0, or why the file of that name could not be opened.
+  static int write(Worker& worker, const AccessLog& log, const FileCache& cache,
+                   std::string_view path, std::string_view line);
 };
 
 void log_request(Request& request);

@@ -39,8 +39,13 @@ PhaseResult send_file(Request& request, const FoundFile& found) {
   response.status = 200;
   response.content_length = found.info.st_size;
   response.last_modified = found.info.st_mtime;
-  if (request.settings<CoreSettings>().etag) response.etag = entity_tag(request, found.info);
-  response.content_type = content_type_of(request);
+  if (request.settings<CoreSettings>().etag) {
+    response.etag = entity_tag(request, found.info);
+    // Behind the fields of an upstream that sent us here (X-Accel-Redirect).
+    if (!response.headers.empty())
+      response.headers.add(request.arena(), Header{"ETag", response.etag, HeaderId::etag});
+  }
+  if (response.content_type.empty()) response.content_type = content_type_of(request);
   response.allow_ranges = true;
   if (!request.send_head()) return PhaseResult::done();
   Chain body;

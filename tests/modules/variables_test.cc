@@ -152,7 +152,10 @@ TEST_CASE("variables: set is allowed where nginx allows it") {
 }
 
 TEST_CASE("variables: names have no case, and captures are numbers") {
-  CHECK(Compiled("log_format f $REMOTE_addr$Arg_X$1$9;").problem() == "");
+  CHECK(Compiled("log_format f $REMOTE_addr$Arg_X;").problem() == "");
+  CHECK(Compiled("server { location ~ (.) { return 200 $1$9${Arg_x}; } }").problem() == "");
+  // A log format knows no captures.
+  CHECK(Compiled("log_format f $1;").problem() == "unknown \"1\" variable");
   CHECK(Compiled("log_format f $0;").problem() == "unknown \"0\" variable");
   CHECK(Compiled("log_format f $no_such;").problem() == "unknown \"no_such\" variable");
 }

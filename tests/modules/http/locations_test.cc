@@ -60,7 +60,7 @@ TEST_CASE("locations: nested ones, and the expressions around them") {
       location ^~ /a/quiet/ { }
     }
     location ^~ /q/ { location /q/in/ { } location ~ \.in$ { } }
-    location ~ \.png$ { location ~ big { location /deep { } } }
+    location ~ \.png$ { location ~ big { } }
     location ~ \.in$ { }
   })");
   REQUIRE(compiled.problem() == "");
