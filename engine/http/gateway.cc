@@ -86,7 +86,8 @@ Task<int> GatewayRun::prepare_body() {
     if (settings_.pass_request_body && !plan_.has_own_body) body_ = body.stored();
     co_return 0;
   }
-  if (body.length().kind == BodyLength::Kind::none && !request_.received().expect_continue) {
+  if (!body.present() && !request_.headers().find(HeaderId::content_length) &&
+      !request_.received().expect_continue) {
     co_return 0;
   }
   const bool replayable =
