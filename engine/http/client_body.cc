@@ -287,7 +287,7 @@ void ClientBody::finish_storing() {
   if (stored_done_) return;
   stored_done_ = true;
   if (reader_->settings<CoreSettings>().client_body_in_file_only != BodyInFile::off && !file_ &&
-      length_.kind != BodyLength::Kind::none) {
+      reader_->headers().find(HeaderId::content_length) != nullptr) {
     if (!open_file()) return;
   }
   if (file_) {

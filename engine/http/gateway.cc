@@ -86,7 +86,10 @@ Task<int> GatewayRun::prepare_body() {
     if (settings_.pass_request_body && !plan_.has_own_body) body_ = body.stored();
     co_return 0;
   }
-  if (!body.present()) co_return 0;
+  if (!body.present() && !request_.headers().find(HeaderId::content_length) &&
+      !request_.received().expect_continue) {
+    co_return 0;
+  }
   const bool replayable =
       settings_.request_buffering || plan_.has_own_body || !settings_.pass_request_body ||
       (body.length().kind == BodyLength::Kind::chunked && !plan_.can_stream_unknown_length);

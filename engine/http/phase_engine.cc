@@ -337,8 +337,12 @@ PhaseEngine::Step PhaseEngine::finish(Request& request) {
   if (request.replaced_status_ != 0) {
     const int status = std::exchange(request.replaced_status_, 0);
     request.last_sent_ = false;
-    return end_with(request, status);
+    const Step outcome = end_with(request, status);
+    // nginx takes a failed precondition for an error of the handler.
+    if (status == 412) request.exchange_->disable_keep_alive();
+    return outcome;
   }
+  if (request.upstream_record != nullptr) request.set_activity("sending to client");
   request.finished_ = true;
   request.exchange_->request_finished(request);
   return Step::finished;

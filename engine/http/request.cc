@@ -82,7 +82,8 @@ int64_t Request::started_wall() const {
 uint64_t Request::request_length() const {
   if (!is_main()) return 0;
   const ClientBody& body = exchange_->body_;
-  if (!body.was_asked_for() || body.is_discarding()) return received_->bytes;
+  const bool refused = body.error() == 400 || body.error() == 413;
+  if (!body.was_asked_for() || body.is_discarding() || refused) return received_->bytes;
   if (received_->version == Version::http_2) return received_->bytes + body.received();
   return std::max<uint64_t>(exchange_->received_, received_->bytes);
 }

@@ -188,7 +188,7 @@ void Session::on_readable() {
 }
 
 bool Session::wants_input() const {
-  return unread_.empty() && !input_ended_ && !broken_ && !handed_over_ &&
+  return !unread_ && !input_ended_ && !broken_ && !handed_over_ &&
          (state_ == State::proxy_header || state_ == State::idle || state_ == State::open) &&
          codec_->output().bytes() < kOutputLimit;
 }
@@ -217,21 +217,30 @@ bool Session::read_once() {
 
 void Session::take_input(Slice bytes) {
   if (state_ == State::proxy_header && !read_proxy_header(bytes)) return;
-  unread_ = std::move(bytes);
-  feed_unread();
+  feed(bytes);
+  if (!bytes.empty()) unread_ = std::make_unique<Slice>(std::move(bytes));
 }
 
-// Gives the codec what it takes. True: it took something.
+// What the codec had not taken. True: it took something.
 bool Session::feed_unread() {
-  if (unread_.empty() || state_ == State::lingering || broken_ || handed_over_) return false;
+  if (!unread_) return false;
+  size_t before = unread_->size();
+  feed(*unread_);
+  bool took = unread_->size() < before;
+  if (unread_->empty()) unread_.reset();
+  return took;
+}
+
+// Gives the codec what it takes of `bytes`, and leaves the rest there.
+void Session::feed(Slice& bytes) {
+  if (state_ == State::lingering || broken_ || handed_over_) return;
   // A request that begins now belongs to the configuration of now.
   if (codec_->idle() && !has_exchanges() && !prepare_for_request()) {
-    unread_ = Slice();
-    return false;
+    bytes = Slice();
+    return;
   }
-  size_t used = codec_->feed(unread_);
-  unread_.remove_prefix(used);
-  if (unread_.empty()) unread_ = Slice();
+  size_t used = codec_->feed(bytes);
+  bytes.remove_prefix(used);
   if (exchange_ != nullptr) {
     exchange_->count_received(used + head_bytes_);
     head_bytes_ = 0;
@@ -239,7 +248,6 @@ bool Session::feed_unread() {
     head_bytes_ += static_cast<uint32_t>(used);
   }
   if (state_ == State::idle && !codec_->idle()) begin_head();
-  return used > 0;
 }
 
 // Some of a head is there. On a new connection the timer has run for it since the accept; between
@@ -300,7 +308,7 @@ void Session::check_peer() {
 
 // All that came before the end has been read and fed: the codec learns of it.
 void Session::tell_end() {
-  if (!input_ended_ || end_told_ || !unread_.empty() || handed_over_) return;
+  if (!input_ended_ || end_told_ || unread_ || handed_over_) return;
   end_told_ = true;
   codec_->end_of_input();
 }
@@ -441,7 +449,7 @@ bool Session::end_exchange(Exchange& exchange) {
   bool linger = exchange.wants_lingering();
   const CoreSettings& settings = exchange.settings();
   bool seek_more = settings.lingering_close != LingeringClose::off && !broken_ &&
-                   (!unread_.empty() || stream_->maybe_readable());
+                   (unread_ || stream_->maybe_readable());
   uint64_t idle_time = milliseconds(settings.keepalive_timeout);
   uint64_t idle_minimum = milliseconds(settings.keepalive_min_timeout);
   uint64_t lingering_time = milliseconds(settings.lingering_time);
@@ -468,7 +476,7 @@ bool Session::end_exchange(Exchange& exchange) {
 
 void Session::go_idle(uint64_t timeout, uint64_t minimum, bool no_delay) {
   state_ = State::idle;
-  pipelined_ = !unread_.empty();
+  pipelined_ = unread_ != nullptr;
   head_bytes_ = 0;
   if (no_delay && !no_delay_set_ && !facts_->peer.is_unix()) {
     no_delay_set_ = true;
@@ -477,14 +485,14 @@ void Session::go_idle(uint64_t timeout, uint64_t minimum, bool no_delay) {
   }
   deadline_ = minimum == 0 ? 0 : worker().loop.now() + minimum;
   timer_.arm(worker().loop, timeout);
-  if (!unread_.empty()) return;
+  if (unread_) return;
   codec_->release_memory();
   codec_->output().release();
 }
 
 void Session::begin_lingering(uint64_t time, uint64_t timeout) {
   state_ = State::lingering;
-  unread_ = Slice();
+  unread_.reset();
   stream_->shutdown();
   deadline_ = worker().loop.now() + time;
   lingering_timeout_ = static_cast<uint32_t>(timeout);
@@ -525,7 +533,7 @@ void Session::on_timer() {
     // The codec gives what it has of a head: the exchange that comes of it logs 408.
     timed_out_ = true;
     input_ended_ = end_told_ = true;
-    unread_ = Slice();
+    unread_.reset();
     codec_->end_of_input();
     settle();
     return;
@@ -542,7 +550,7 @@ void Session::on_timer() {
 
 void Session::drain() {
   bool fresh = facts_->requests == 0 && stream_->maybe_readable();
-  if (state_ != State::idle || has_exchanges() || fresh || !unread_.empty()) {
+  if (state_ != State::idle || has_exchanges() || fresh || unread_) {
     codec_->finish_connection();
     flush();
     return;
@@ -576,8 +584,8 @@ void Session::hand_over(TunnelHandover& to) {
   handed_over_ = true;
   flush_wanted_ = false;
   timer_.cancel();
-  to.early_bytes.push(std::move(unread_));
-  unread_ = Slice();
+  if (unread_) to.early_bytes.push(std::move(*unread_));
+  unread_.reset();
   to.unsent.append(std::move(codec_->output()));
   to.stream = std::move(stream_);
   to.facts = std::move(facts_);

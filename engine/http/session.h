@@ -145,6 +145,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool wants_input() const;
   bool read_once();
   void take_input(Slice bytes);
+  void feed(Slice& bytes);
   bool feed_unread();
   bool read_proxy_header(Slice& bytes);
   bool prepare_for_request();
@@ -178,7 +179,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   std::unique_ptr<Codec> codec_;
   Timer timer_;  // head, idle, lingering
   Deferred settle_;
-  Slice unread_;                             // what the codec has not taken yet
+  std::unique_ptr<Slice> unread_;            // what the codec has not taken yet
   std::unique_ptr<std::string> proxy_text_;  // of a PROXY protocol header that is not complete
   HeadLimits limits_;
   const Listener* listener_ = nullptr;  // of generation number generation_
