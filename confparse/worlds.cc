@@ -179,7 +179,9 @@ Answer<std::vector<SocketAddress>> RealWorld::resolve(const std::string& host, u
   return recorded(bundle_, 'r', resolve_argument(host, port), resolve_with_system(host, port));
 }
 
-Answer<UserIdentity> RealWorld::user(const std::string& name) {
+namespace {
+
+Answer<UserIdentity> user_of_system(const std::string& name) {
   Answer<UserIdentity> answer;
   errno = 0;
   if (const passwd* entry = getpwnam(name.c_str())) {
@@ -187,10 +189,10 @@ Answer<UserIdentity> RealWorld::user(const std::string& name) {
   } else {
     answer.error = errno ? errno : ENOENT;
   }
-  return recorded(bundle_, 'u', name, answer);
+  return answer;
 }
 
-Answer<gid_t> RealWorld::group(const std::string& name) {
+Answer<gid_t> group_of_system(const std::string& name) {
   Answer<gid_t> answer;
   errno = 0;
   if (const ::group* entry = getgrnam(name.c_str())) {
@@ -198,7 +200,17 @@ Answer<gid_t> RealWorld::group(const std::string& name) {
   } else {
     answer.error = errno ? errno : ENOENT;
   }
-  return recorded(bundle_, 'g', name, answer);
+  return answer;
+}
+
+}  // namespace
+
+Answer<UserIdentity> RealWorld::user(const std::string& name) {
+  return recorded(bundle_, 'u', name, user_of_system(name));
+}
+
+Answer<gid_t> RealWorld::group(const std::string& name) {
+  return recorded(bundle_, 'g', name, group_of_system(name));
 }
 
 Answer<std::string> RealWorld::host_name() {
@@ -259,13 +271,15 @@ Answer<std::vector<SocketAddress>> DryWorld::resolve(const std::string& host, ui
   return answer;
 }
 
-Answer<UserIdentity> DryWorld::user(const std::string&) {
+Answer<UserIdentity> DryWorld::user(const std::string& name) {
+  if (look_up_) return user_of_system(name);
   Answer<UserIdentity> answer;
   answer.value = {geteuid(), getegid()};
   return answer;
 }
 
-Answer<gid_t> DryWorld::group(const std::string&) {
+Answer<gid_t> DryWorld::group(const std::string& name) {
+  if (look_up_) return group_of_system(name);
   Answer<gid_t> answer;
   answer.value = getegid();
   return answer;

@@ -224,7 +224,8 @@ void set_disable_symlinks(Compiler& compiler, Scope& scope, const Statement& sta
   for (size_t i = 1; i < statement.words.size(); ++i) {
     const conf::Word& word = statement.words[i];
     const bool is_from = word.text.starts_with("from=");
-    if (is_from ? has_from : has_rule) return duplicate();
+    const bool is_rule = word.text == "off" || word.text == "on" || word.text == "if_not_owner";
+    if ((is_from && has_from) || (is_rule && has_rule)) return duplicate();
     if (word.text == "off" || word.text == "on" || word.text == "if_not_owner") {
       settings.disable_symlinks = word.text == "off"  ? SymlinkRule::off
                                   : word.text == "on" ? SymlinkRule::on

@@ -58,7 +58,8 @@ bool read_target(Compiler& compiler, const Statement& statement, AccessLog& log)
   } else if (word.text.find('$') != std::string_view::npos) {
     log.path_template = compiler.make_path_template(statement, word, word.text);
   } else {
-    log.path = compiler.full_path(word.text);
+    // nginx takes an empty name for the standard error stream.
+    log.path = word.text.empty() ? "/dev/stderr" : compiler.full_path(word.text);
     // The default file is opened only where some server uses it (finish).
     if (!is_default_statement(compiler, statement))
       compiler.state<ResourceList>().want_log_file(log.path);

@@ -1,4 +1,5 @@
-// A configuration of hostile text: read, checked, compiled, and every kind of output made. The text
+// A configuration of hostile text: read, checked, compiled with the real modules, and every kind of
+// output made. The text
 // may hold further files, divided by lines "++++ NAME", so that includes are reached.
 
 #include <cstddef>
@@ -7,11 +8,12 @@
 #include <string>
 #include <string_view>
 
-#include "confparse/compiler.h"
+#include "confparse/parser.h"
 #include "confparse/print.h"
 #include "confparse/render.h"
 #include "confparse/worlds.h"
-#include "test_schema.h"
+#include "engine/process/compile_generation.h"
+#include "modules/all.h"
 
 using namespace weir::conf;
 
@@ -48,17 +50,23 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.limits.total_bytes = 1 << 20;
   const Tree tree = parse_configuration(world, sources, "/c/nginx.conf", options);
 
-  Compiler compiler(world, sources, test::test_modules(), "/p", "/c/");
-  Scope root(kMain, nullptr);
-  const bool ok = compiler.compile(tree, root);
-  require(ok == !compiler.failed());
+  weir::process::Locations locations;
+  locations.prefix = "/p/";
+  locations.conf_prefix = "/c/";
+  locations.conf_file = "/c/nginx.conf";
+  locations.error_log = "/p/error.log";
+  const weir::process::CompiledGeneration compiled =
+      weir::process::compile_generation(world, weir::all_modules(), locations, 1);
+  require(compiled.ok == (compiled.generation.get() != nullptr));
   uint32_t before = 0;
-  for (const Diagnostic& diagnostic : compiler.diagnostics()) {
+  for (const Diagnostic& diagnostic : compiled.diagnostics) {
     require(diagnostic.number >= before);
     before = diagnostic.number;
+    weir::process::diagnostic_text(compiled, diagnostic);
   }
-  render(compiler.diagnostics(), sources, "/c/nginx.conf");
-  render_json(compiler.diagnostics(), sources);
+  weir::process::explained_text(compiled);
+  render(compiled.diagnostics, *compiled.sources, "/c/nginx.conf");
+  render_json(compiled.diagnostics, *compiled.sources);
 
   for (FileId file = 1; file <= sources.count(); ++file) {
     TreeArena arena;

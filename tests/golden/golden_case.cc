@@ -36,8 +36,12 @@ GoldenCase read_golden(const std::filesystem::path& path) {
 
 std::vector<std::filesystem::path> golden_paths() {
   std::vector<std::filesystem::path> paths;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(WEIR_GOLDEN_FOLDER)) {
-    if (entry.path().extension() == ".golden") paths.push_back(entry.path());
+  // modules/ and examples/ are judged with the real modules, by modules_test.cc.
+  for (const char* folder : {"checks", "syntax", "values"}) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator(std::filesystem::path(WEIR_GOLDEN_FOLDER) / folder)) {
+      if (entry.path().extension() == ".golden") paths.push_back(entry.path());
+    }
   }
   std::sort(paths.begin(), paths.end());
   return paths;
