@@ -86,7 +86,7 @@ class Confcheck(harness.TestCase):
         result = self.check("events {}\nhttp {\n    upstream a {\n        192.168.3.1:3000;\n    }\n}\n")
         self.assertEqual(result.returncode, 1)
         lines = (result.stderr + result.stdout).splitlines()
-        self.assertIn("server 192.168.3.1:3000;", "\n".join(lines[1:]))
+        self.assertIn('"server"', "\n".join(lines[1:]))
 
     def test_output_to_a_closed_pipe_or_missing_file_is_no_crash(self):
         result = subprocess.run([harness.CONFCHECK, "-t", "-c", self.place.path("missing.conf")],
