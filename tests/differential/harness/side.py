@@ -312,11 +312,14 @@ class Side:
         self.error_offset += end
         lowest = LEVELS.index(self.case.error_level or "alert")
         out = b""
+        taken = True
         for line in text[:end].splitlines():
             match = ERROR_LINE.match(line)
-            if not match:
-                out += line + b"\n"
-            elif LEVELS.index(match.group(1).decode()) >= max(lowest, of_requests(match.group(2))):
+            if not match:  # goes on with the line before
+                out += line + b"\n" if taken else b""
+                continue
+            taken = LEVELS.index(match.group(1).decode()) >= max(lowest, of_requests(match.group(2)))
+            if taken:
                 out += b"[" + match.group(1) + b"] " + match.group(2) + b"\n"
         return out
 
