@@ -33,28 +33,6 @@ MessageHead& no_head() {
   return head;
 }
 
-bool mentions(std::string_view reason, std::string_view words) {
-  return reason.find(words) != reason.npos;
-}
-
-// How many bytes of a refused head count in $request_length: those of the lines that were taken.
-uint32_t bytes_before(const MessageHead& head, std::string_view reason) {
-  constexpr size_t kLineEnd = 2;
-  if (mentions(reason, "invalid header line") || mentions(reason, "too large request") ||
-      mentions(reason, "too long header line") || mentions(reason, "too large header")) {
-    size_t bytes = head.request_line.size() + kLineEnd;
-    for (const Header& field : head.headers) {
-      bytes += field.name.size() + 2 + field.value.size() + kLineEnd;
-    }
-    return static_cast<uint32_t>(std::min<size_t>(bytes, head.bytes));
-  }
-  if (head.bytes > kLineEnd && (mentions(reason, "duplicate") || mentions(reason, "invalid host") ||
-                                mentions(reason, "too many header lines"))) {
-    return head.bytes - static_cast<uint32_t>(kLineEnd);
-  }
-  return head.bytes;
-}
-
 }  // namespace
 
 void* Exchange::operator new(size_t size) {
@@ -177,7 +155,6 @@ void Exchange::take_refused_head() {
     head_->bytes = 0;
     return;
   }
-  head_->bytes = bytes_before(*head_, reason);
   CurrentTarget& current = main_->current_;
   current.method = head_->method;
   current.method_text = head_->method_text;
