@@ -17,11 +17,10 @@ namespace {
 // that.
 constexpr size_t kWriteFrom = Block::kBlockSize / 2;
 
-} // namespace
+}  // namespace
 
 uint64_t Exchange::bytes_sent() const {
-  if (session_ == nullptr || tunnel_)
-    return final_sent_;
+  if (session_ == nullptr || tunnel_) return final_sent_;
   uint64_t written = session_->written();
   return written > written_before_ ? written - written_before_ : 0;
 }
@@ -31,10 +30,9 @@ uint64_t Exchange::body_bytes_sent() const {
   return sent > head_bytes_sent_ ? sent - head_bytes_sent_ : 0;
 }
 
-void Exchange::send_head(const MessageHead &head, bool end) {
-  if (gone_ || aborted_ || session_ == nullptr)
-    return;
-  Codec &codec = session_->codec();
+void Exchange::send_head(const MessageHead& head, bool end) {
+  if (gone_ || aborted_ || session_ == nullptr) return;
+  Codec& codec = session_->codec();
   size_t before = codec.output().bytes();
   codec.send_head(stream_, head, end);
   head_bytes_sent_ = codec.output().bytes() - before;
@@ -51,14 +49,13 @@ void Exchange::send_head(const MessageHead &head, bool end) {
   }
 }
 
-void Exchange::send_interim(const MessageHead &head) {
-  if (gone_ || aborted_ || head_sent_ || session_ == nullptr)
-    return;
+void Exchange::send_interim(const MessageHead& head) {
+  if (gone_ || aborted_ || head_sent_ || session_ == nullptr) return;
   session_->codec().send_interim(stream_, head);
   session_->flush();
 }
 
-void Exchange::write(Chain &&data, bool last, bool flush) {
+void Exchange::write(Chain&& data, bool last, bool flush) {
   if (gone_ || aborted_ || response_ended_ || session_ == nullptr) {
     data.clear();
     return;
@@ -67,19 +64,14 @@ void Exchange::write(Chain &&data, bool last, bool flush) {
   pending_last_ = pending_last_ || last;
   push_output();
   size_t waiting = session_->unwritten();
-  if (flush || last || waiting >= settings().postpone_output.value)
-    session_->flush();
-  if (waiting >= kWriteFrom)
-    session_->write_some();
+  if (flush || last || waiting >= settings().postpone_output.value) session_->flush();
+  if (waiting >= kWriteFrom) session_->write_some();
 }
 
 bool Exchange::output_ready() const {
-  if (gone_ || aborted_ || session_ == nullptr)
-    return true;
-  bool ready = !delay_timer_.armed() &&
-               pending_.bytes() + session_->unwritten() < kOutputLimit;
-  if (!ready)
-    was_full_ = true;
+  if (gone_ || aborted_ || session_ == nullptr) return true;
+  bool ready = !delay_timer_.armed() && pending_.bytes() + session_->unwritten() < kOutputLimit;
+  if (!ready) was_full_ = true;
   return ready;
 }
 
@@ -90,17 +82,14 @@ void Exchange::push_output() {
 
 // Gives the codec what may go now; false: nothing (more) may.
 bool Exchange::push_piece() {
-  if (delay_timer_.armed())
-    return false;
+  if (delay_timer_.armed()) return false;
   if (pending_.empty()) {
-    if (pending_last_)
-      end_output();
+    if (pending_last_) end_output();
     return false;
   }
-  Codec &codec = session_->codec();
+  Codec& codec = session_->codec();
   uint64_t allowed = rate_allows();
-  if (allowed == 0)
-    return false;
+  if (allowed == 0) return false;
   bool send_files = settings().sendfile && session_->stream().can_send_file();
   bool whole = allowed >= pending_.bytes();
   for (size_t i = 0; whole && !send_files && i < pending_.count(); ++i) {
@@ -111,8 +100,7 @@ bool Exchange::push_piece() {
     bool end = pending_last_ && main_->response_.trailers.empty();
     codec.send_data(stream_, pending_, end);
     count_given(size - pending_.bytes());
-    if (!pending_.empty())
-      return false; // the peer's window
+    if (!pending_.empty()) return false;  // the peer's window
     pending_.release();
     if (end) {
       response_ended_ = true;
@@ -122,24 +110,21 @@ bool Exchange::push_piece() {
     }
     return true;
   }
-  if (session_->unwritten() >= kOutputLimit)
-    return false;
+  if (session_->unwritten() >= kOutputLimit) return false;
   Chain piece;
-  if (!take_piece(piece, allowed, send_files))
-    return false;
+  if (!take_piece(piece, allowed, send_files)) return false;
   size_t size = piece.bytes();
   codec.send_data(stream_, piece, false);
   count_given(size - piece.bytes());
-  if (piece.empty())
-    return true;
+  if (piece.empty()) return true;
   piece.append(std::move(pending_));
   pending_ = std::move(piece);
   return false;
 }
 
 // The next slice, or a buffer full of a file that is not sent by the kernel.
-bool Exchange::take_piece(Chain &piece, uint64_t allowed, bool send_files) {
-  Slice &front = pending_.front();
+bool Exchange::take_piece(Chain& piece, uint64_t allowed, bool send_files) {
+  Slice& front = pending_.front();
   auto size = static_cast<size_t>(std::min<uint64_t>(allowed, front.size()));
   if (!front.is_file() || send_files) {
     piece.push(front.sub(0, size));
@@ -161,25 +146,19 @@ bool Exchange::take_piece(Chain &piece, uint64_t allowed, bool send_files) {
 // in advance.
 uint64_t Exchange::rate_allows() {
   uint64_t rate = main_->limit_rate();
-  if (rate == 0)
-    return UINT64_MAX;
+  if (rate == 0) return UINT64_MAX;
   if (!limit_after_known_) {
     limit_after_known_ = true;
-    const conf::Template &after = settings().limit_rate_after;
+    const conf::Template& after = settings().limit_rate_after;
     if (!after.empty()) {
-      limit_after_ = static_cast<uint64_t>(
-          conf::parse_offset(after.evaluate(*main_)).value_or(0));
+      limit_after_ = static_cast<uint64_t>(conf::parse_offset(after.evaluate(*main_)).value_or(0));
     }
   }
-  int64_t seconds =
-      worker_.loop.wall_milliseconds() / 1000 - started_wall_ / 1000 + 1;
-  int64_t allowed =
-      static_cast<int64_t>(rate) * std::max<int64_t>(seconds, 1) -
-      (static_cast<int64_t>(given_) - static_cast<int64_t>(limit_after_));
-  if (allowed > 0)
-    return static_cast<uint64_t>(allowed);
-  delay_timer_.arm(worker_.loop,
-                   static_cast<uint64_t>(-allowed) * 1000 / rate + 1);
+  int64_t seconds = worker_.loop.wall_milliseconds() / 1000 - started_wall_ / 1000 + 1;
+  int64_t allowed = static_cast<int64_t>(rate) * std::max<int64_t>(seconds, 1) -
+                    (static_cast<int64_t>(given_) - static_cast<int64_t>(limit_after_));
+  if (allowed > 0) return static_cast<uint64_t>(allowed);
+  delay_timer_.arm(worker_.loop, static_cast<uint64_t>(-allowed) * 1000 / rate + 1);
   return 0;
 }
 
@@ -187,16 +166,14 @@ void Exchange::count_given(size_t bytes) {
   uint64_t before = given_ > limit_after_ ? given_ - limit_after_ : 0;
   given_ += bytes;
   uint64_t rate = main_->limit_rate();
-  if (rate == 0)
-    return;
+  if (rate == 0) return;
   uint64_t after = given_ > limit_after_ ? given_ - limit_after_ : 0;
   uint64_t delay = (after - before) * 1000 / rate;
-  if (delay > 0)
-    delay_timer_.arm(worker_.loop, delay);
+  if (delay > 0) delay_timer_.arm(worker_.loop, delay);
 }
 
 void Exchange::end_output() {
-  Codec &codec = session_->codec();
+  Codec& codec = session_->codec();
   if (main_->response_.trailers.empty()) {
     Chain nothing;
     codec.send_data(stream_, nothing, true);
@@ -211,15 +188,12 @@ void Exchange::end_output() {
 // --- what the session tells
 
 void Exchange::on_written() {
-  if (session_ == nullptr || gone_)
-    return;
+  if (session_ == nullptr || gone_) return;
   if (!pending_.empty()) {
     push_output();
-    if (session_->unwritten() > 0)
-      session_->flush();
+    if (session_->unwritten() > 0) session_->flush();
   }
-  if (session_->unwritten() == 0)
-    send_timer_.cancel();
+  if (session_->unwritten() == 0) send_timer_.cancel();
   if (was_full_ && output_ready()) {
     was_full_ = false;
     ring_all();
@@ -235,12 +209,11 @@ void Exchange::on_window() {
 }
 
 void Exchange::write_stalled() {
-  send_timer_.arm(worker_.loop,
-                  static_cast<uint64_t>(settings().send_timeout.value));
+  send_timer_.arm(worker_.loop, static_cast<uint64_t>(settings().send_timeout.value));
 }
 
-void Exchange::send_timed_out(void *self) {
-  auto *exchange = static_cast<Exchange *>(self);
+void Exchange::send_timed_out(void* self) {
+  auto* exchange = static_cast<Exchange*>(self);
   exchange->main_->activity_ = "sending to client";
   exchange->main_->log(Severity::info, "client timed out", ETIMEDOUT);
   exchange->reset_ = exchange->settings().reset_timedout_connection;
@@ -249,8 +222,8 @@ void Exchange::send_timed_out(void *self) {
   exchange->wake();
 }
 
-void Exchange::delay_over(void *self) {
-  auto *exchange = static_cast<Exchange *>(self);
+void Exchange::delay_over(void* self) {
+  auto* exchange = static_cast<Exchange*>(self);
   if (exchange->discarding_ || exchange->session_ == nullptr) {
     exchange->wake();
     return;
@@ -260,8 +233,7 @@ void Exchange::delay_over(void *self) {
     exchange->was_full_ = false;
     exchange->ring_all();
   }
-  if (exchange->session_ != nullptr)
-    exchange->session_->flush();
+  if (exchange->session_ != nullptr) exchange->session_->flush();
 }
 
-} // namespace weir::http
+}  // namespace weir::http

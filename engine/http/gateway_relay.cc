@@ -95,6 +95,10 @@ PhaseResult GatewayRun::truncated() {
 
 Task<PhaseResult> GatewayRun::relay() {
   request_.set_activity("reading upstream");
+  // Unbuffered, the head does not wait for a body that may be long in coming.
+  if (!buffering_ && exchange_->inbox.empty() && !exchange_->ended) {
+    request_.send(Chain(), false, true);
+  }
   int reads = 0;
   for (;;) {
     if (request_.client_gone()) co_return finish(499);

@@ -127,8 +127,13 @@ bool UpstreamConnection::read_some() {
 
 void UpstreamConnection::on_readable() {
   if (!exchange_) return leave_pool();
-  if (exchange_->want_read) read_some();
-  ring();
+  if (exchange_->want_read && read_some()) {
+    // A part of a head wakes nobody who would read on, and its end may have come with it: no other
+    // event follows then.
+    while (exchange_ && !exchange_->head && stream_->maybe_readable() && read_some()) {
+    }
+  }
+  if (exchange_) ring();
 }
 
 void UpstreamConnection::on_writable() {

@@ -39,7 +39,7 @@ TEST_CASE("log format: what it is made of") {
   CHECK(Compiled("log_format a '$uri ${args}x$1$$';").problem() ==
         "invalid parameter \"$$\" in /p/nginx.conf:3");
   CHECK(Compiled("log_format a '$uri ${args';").problem() ==
-        "invalid parameter \"${args\" in /p/nginx.conf:3");
+        "the closing bracket in \"args\" variable is missing in /p/nginx.conf:3");
   CHECK(Compiled("log_format a $uri; log_format a $uri;").problem() ==
         "duplicate \"log_format\" name \"a\" in /p/nginx.conf:3");
   CHECK(Compiled("log_format combined $uri;").problem() ==

@@ -73,7 +73,7 @@ TEST_CASE("map: hostnames") {
 }
 
 TEST_CASE("map: what cannot be") {
-  CHECK(map_of("a 1; A 2;").problem() == "conflicting parameter \"A\" in /p/nginx.conf:3");
+  CHECK(map_of("a 1; A 2;").problem() == "conflicting parameter \"a\" in /p/nginx.conf:3");
   CHECK(map_of("default 1; default 2;").problem() ==
         "duplicate default map parameter in /p/nginx.conf:3");
   CHECK(map_of("a b c;").problem() == "invalid number of the map parameters in /p/nginx.conf:3");
