@@ -369,6 +369,7 @@ bool Master::start_worker(uint32_t slot) {
   Worker worker;
   worker.pid = pid;
   worker.slot = slot;
+  worker.open_files = plan_.core.open_files.value;
   worker.channel = ends[0];
   workers_.push_back(worker);
   return true;

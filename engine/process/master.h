@@ -47,7 +47,8 @@ class Master {
     pid_t pid = -1;
     uint32_t slot = 0;
     int channel = -1;
-    bool leaving = false;  // told to quit or terminate, or replaced: not forked again
+    int64_t open_files = -1;  // worker_rlimit_nofile that it has
+    bool leaving = false;     // told to quit or terminate, or replaced: not forked again
     bool answered = false;
     bool asked = false;     // takes part in the reload under way
     bool replaced = false;  // goes when the reload is over

@@ -272,7 +272,7 @@ void Master::place_workers(bool replace) {
   for (Worker& worker : workers_) {
     if (worker.leaving) continue;
     worker.replaced = replace || worker.slot >= wanted ||
-                      !adjust_worker(worker.pid, plan_.core, worker.slot, log_);
+                      !adjust_worker(worker.pid, plan_.core, worker.slot, worker.open_files, log_);
     if (!worker.replaced) present[worker.slot] = true;
   }
   for (uint32_t slot = 0; slot < wanted; ++slot) {

@@ -130,16 +130,12 @@ bool become_worker(const CoreSettings& core, uint32_t slot, ProcessLog& log) {
   return true;
 }
 
-bool adjust_worker(pid_t worker, const CoreSettings& core, uint32_t slot, ProcessLog& log) {
-  if (core.open_files.value >= 0) {
+bool adjust_worker(pid_t worker, const CoreSettings& core, uint32_t slot, int64_t& open_files,
+                   ProcessLog& log) {
+  if (core.open_files.value >= 0 && core.open_files.value != open_files) {
     const rlimit limit = both(core.open_files.value);
-    rlimit now{};
-    if (prlimit(worker, RLIMIT_NOFILE, nullptr, &now) == 0 && now.rlim_cur == limit.rlim_cur &&
-        now.rlim_max == limit.rlim_max) {
-      // as it should be
-    } else if (prlimit(worker, RLIMIT_NOFILE, &limit, nullptr) != 0) {
-      return false;
-    }
+    if (prlimit(worker, RLIMIT_NOFILE, &limit, nullptr) != 0) return false;
+    open_files = core.open_files.value;
   }
   errno = 0;
   const int priority = getpriority(PRIO_PROCESS, static_cast<id_t>(worker));

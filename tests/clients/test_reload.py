@@ -4,6 +4,7 @@
 import asyncio
 import os
 import re
+import resource
 import signal
 import threading
 import time
@@ -81,6 +82,17 @@ class Reload(harness.TestCase):
         for number in range(3):
             self.weir.reload(conf(number + 2))
         self.assertEqual(self.weir.children(), before)
+
+    @beyond_nginx
+    def test_workers_stay_with_limits_of_their_own(self):
+        """An unchanged limit needs no right that containers lack."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        settings = f"worker_rlimit_nofile {limit}; worker_priority 0;"
+        weir = self.service(settings + conf(1), {9001: self.upstream})
+        before = weir.children()
+        for number in range(3):
+            self.assertEqual(weir.reload(settings + conf(number + 2)).stderr, "")
+        self.assertEqual(weir.children(), before)
 
     @beyond_nginx
     def test_keep_alive_connection_survives_and_sees_the_new_configuration(self):
