@@ -68,11 +68,12 @@ class Workers(harness.TestCase):
         weir, worker = self.one("worker_priority 3;\n")
         get(weir.port())
         self.assertEqual(os.getpriority(os.PRIO_PROCESS, worker), 3)
-        weir.reload("worker_priority 7;\nworker_rlimit_nofile 400;\n" + HTTP)
-        weir.reload("worker_priority 5;\nworker_rlimit_nofile 500;\n" + HTTP)
+        weir.reload("worker_priority 7;\nworker_rlimit_nofile 500;\n" + HTTP)
+        # Downwards: raising a limit takes a privilege that containers lack, and then new workers.
+        weir.reload("worker_priority 5;\nworker_rlimit_nofile 400;\n" + HTTP)
         last = weir.serving()
         self.assertEqual([os.getpriority(os.PRIO_PROCESS, pid) for pid in last], [5])
-        self.assertEqual(limits_of(last[0])["Max open files"], ["500", "500"])
+        self.assertEqual(limits_of(last[0])["Max open files"], ["400", "400"])
 
     def test_worker_that_cannot_work_is_not_forked_for_ever(self):
         self.expected_errors = ("chdir(", "exited with fatal code 2")
