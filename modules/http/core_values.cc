@@ -17,11 +17,7 @@ std::string quoted(std::string_view text) {
 }
 
 bool mentions(std::string_view text, std::string_view variable) {
-  for (size_t at = text.find(variable); at != std::string_view::npos;
-       at = text.find(variable, at + 1)) {
-    return true;
-  }
-  return false;
+  return text.find(variable) != std::string_view::npos;
 }
 
 }  // namespace

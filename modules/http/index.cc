@@ -123,8 +123,7 @@ constexpr Directive kDirectives[] = {
      .doc = "Files that stand for a folder."},
 };
 
-void complete(Compiler& compiler, Scope& root) {
-  (void)root;
+void complete(Compiler& compiler, Scope&) {
   builder(compiler).add_phase_handler(Phase::content, find_index);
 }
 

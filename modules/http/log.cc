@@ -104,8 +104,7 @@ bool read_option(Compiler& compiler, const Statement& statement, const Word& wor
   return true;
 }
 
-bool check_options(Compiler& compiler, const Statement& statement, const LogSettings& settings,
-                   const AccessLog& log) {
+bool check_options(Compiler& compiler, const Statement& statement, const AccessLog& log) {
   if (log.sink.flush_milliseconds != 0 && log.sink.buffer_size == 0) {
     compiler.error(statement,
                    "no buffer is defined for access_log " + quoted(statement.argument(0)));
@@ -119,7 +118,6 @@ bool check_options(Compiler& compiler, const Statement& statement, const LogSett
     compiler.error(statement, "buffered logs cannot have variables in name");
     return false;
   }
-  (void)settings;
   return true;
 }
 
@@ -169,9 +167,7 @@ void read_access_log(Compiler& compiler, Scope& scope, const Statement& statemen
   for (size_t i = 3; i < statement.words.size(); ++i) {
     if (!read_option(compiler, statement, statement.words[i], log)) return;
   }
-  if (!check_options(compiler, statement, settings, log) ||
-      !check_conflict(compiler, statement, log))
-    return;
+  if (!check_options(compiler, statement, log) || !check_conflict(compiler, statement, log)) return;
   settings.logs.push_back(std::move(log));
 }
 

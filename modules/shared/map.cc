@@ -58,9 +58,6 @@ void Map::read_line(conf::Compiler& compiler, const conf::Statement& line) {
     return;
   }
   std::string_view key = line.name();
-  if (key.empty()) {
-    // An empty source value is a key like any other.
-  }
   const auto result = static_cast<uint32_t>(results_.size());
   results_.push_back(compiler.make_template(line, line.words[1]));
   if (key == "default") {
