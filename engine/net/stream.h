@@ -3,15 +3,25 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "engine/base/slice.h"
 #include "engine/event/socket.h"
+#include "engine/log/severity.h"
 
 namespace weir {
 class Loop;
 }
 
 namespace weir::net {
+
+// Why a layer's call failed, where an errno does not say: for the error log, without what was being
+// done.
+struct LayerFailure {
+  Severity severity = Severity::crit;
+  std::string text;  // "SSL_read() failed (SSL: error:…)"
+  int error_number = 0;
+};
 
 // What stands between a Stream's user and its socket: TLS. It is the socket's handler in the user's
 // place and passes on what concerns the user: a layer's read may wait for room and its write for
@@ -32,6 +42,8 @@ class Layer : public SocketHandler {
   virtual Transfer send_file(Socket& socket, int file, off_t offset, size_t size);
   // The layer's own farewell (close_notify). done, or would_block: call again when writable.
   virtual Transfer shutdown(Socket& socket) = 0;
+  // After read or write failed; null: the errno tells all.
+  virtual const LayerFailure* failure() const { return nullptr; }
 
  protected:
   SocketHandler* user_ = nullptr;

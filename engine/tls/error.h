@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string>
+
+namespace weir::tls {
+
+// What the thread's OpenSSL error queue holds, in nginx's form, and empties it:
+// " (SSL: error:0A000086:SSL routines::certificate verify failed:…)". Empty: nothing is queued.
+std::string take_errors();
+
+}  // namespace weir::tls

@@ -1,0 +1,151 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "engine/net/stream.h"
+#include "engine/tls/context.h"
+
+struct ssl_st;
+
+namespace weir::tls {
+
+enum class HandshakeState : uint8_t {
+  done,
+  would_block,  // call again on either of on_readable() and on_writable()
+  failed,       // failure() says why; close the stream
+};
+
+// TLS on a socket, either role: OpenSSL works on the descriptor itself. Use:
+//
+//   auto layer = std::make_unique<ClientLayer>(context, parameters);
+//   ClientLayer& tls = *layer;
+//   stream.set_layer(std::move(layer), handler);
+//   switch (tls.handshake(stream.socket())) …       again on each on_readable() and on_writable()
+//
+// and, once done, the Stream as any other. Before, read() and write() say would_block.
+// Renegotiation is refused. read() gives `end` for close_notify, and, as nginx does, for a plain
+// end of stream (failure() stays empty, closed_cleanly() tells them apart). Idle it holds no
+// buffers.
+class Layer : public net::Layer {
+ public:
+  ~Layer() override;
+  HandshakeState handshake(Socket& socket);
+  bool handshaken() const { return handshaken_; }
+  // Of the last failed handshake, read or write; text empty: none (or a plain errno).
+  const net::LayerFailure* failure() const override { return failure_.get(); }
+  // The protocol that ALPN settled on: "h2", "http/1.1", …; empty: none.
+  std::string_view alpn() const;
+  bool closed_cleanly() const;
+  ssl_st* native() const { return native_; }
+
+  Transfer read(Socket& socket, char* to, size_t size) override;
+  Transfer peek(Socket& socket, char* to, size_t size) override;
+  Transfer write(Socket& socket, const iovec* vectors, size_t count, bool more) override;
+  Transfer send_file(Socket& socket, int file, off_t offset, size_t size) override;
+  size_t pending() const override;
+  bool can_send_file() const override;
+  Transfer shutdown(Socket& socket) override;
+  void on_readable() override;
+  void on_writable() override;
+
+ protected:
+  explicit Layer(ssl_st* native);
+  // One step of the handshake: as SSL_do_handshake.
+  virtual int step();
+  // After the last step: false refuses the connection (failure_ is set).
+  virtual bool check_peer() { return true; }
+  Transfer outcome(Socket& socket, int result, bool writing, const char* call);
+  void fail(Severity severity, std::string text, int error_number = 0);
+  void log_error(const char* call, int code, int error_number);
+
+  ssl_st* native_;
+  std::unique_ptr<net::LayerFailure> failure_;
+  std::unique_ptr<std::string> early_;  // early data read during the handshake
+  uint32_t buffer_size_ = 16 * 1024;
+  bool handshaken_ : 1 = false;
+  bool failed_ : 1 = false;
+  bool ended_ : 1 = false;
+  bool waits_to_read_ : 1 = false;   // a write, or the handshake
+  bool waits_to_write_ : 1 = false;  // a read, or the handshake
+  bool kernel_sends_ : 1 = false;
+  bool accepts_early_ : 1 = false;
+  bool early_open_ : 1 = false;  // early data may still come
+  bool suspended_ : 1 = false;   // the user has to answer first: see ServerLayer::resume
+};
+
+// Who accepted a TLS connection and chooses for it. Called from inside handshake().
+class ServerUser {
+ public:
+  // The client's hello is there. `server_name` is SNI as it came, lower case, empty when there is
+  // none. The context to go on with; null: goes on with the one it began with. One whose options
+  // reject the handshake ends it (alert unrecognized_name).
+  virtual std::shared_ptr<const ServerContext> choose(std::string_view server_name) = 0;
+  // Protocols in order of preference, each with its length ahead ("\2h2\10http/1.1"); empty: ALPN
+  // is not answered. Nothing in common ends the handshake (alert no_application_protocol).
+  virtual std::string_view alpn_protocols() = 0;
+  // The chosen context has credentials with variables: evaluates and loads them
+  // (ServerLayer::use_credential). False: the handshake fails.
+  virtual bool load_credentials() { return false; }
+
+ protected:
+  ~ServerUser() = default;
+};
+
+class ServerLayer final : public Layer {
+ public:
+  // `user` outlives the handshake and is not asked afterwards.
+  ServerLayer(std::shared_ptr<const ServerContext> context, ServerUser& user);
+  ~ServerLayer() override;
+  // The one chosen.
+  const ServerContext& context() const { return *context_; }
+  const std::shared_ptr<const ServerContext>& shared_context() const { return context_; }
+  // From load_credentials(): evaluated names, read from the disk or the cache of such certificates.
+  // False: failure() says why.
+  bool use_credential(const Credential& credential);
+  // The request that is read now may be a replay: $ssl_early_data, 425.
+  bool in_early_data() const;
+  void handshake_over() { user_ = nullptr; }
+
+  // For OpenSSL's callbacks.
+  int client_hello(int* alert);
+  ServerUser* user() const { return user_; }
+
+ private:
+  int step() override;
+  std::shared_ptr<const ServerContext> context_;
+  ServerUser* user_;
+};
+
+struct ClientParameters {
+  ClientParameters() = default;
+  std::string server_name;  // SNI (proxy_ssl_server_name on); empty, or an address: none is sent
+  std::string verify_name;  // with the context's verify: what the certificate must be for
+  std::string alpn;         // "\2h2\10http/1.1"; empty: none
+  // Whose sessions may be resumed: the peer's address, as text. The context and the names above
+  // are part of the key already. Empty: none.
+  std::string peer;
+  // proxy_ssl_certificate with variables, evaluated; read from the disk at once. Null: the
+  // context's.
+  const Credential* credential = nullptr;
+};
+
+// Bytes that came unencrypted are never taken for the peer's: what is in the socket before the
+// handshake begins fails it as any other garbage.
+class ClientLayer final : public Layer {
+ public:
+  ClientLayer(std::shared_ptr<const ClientContext> context, const ClientParameters& parameters);
+  ~ClientLayer() override;
+  const ClientContext& context() const { return *context_; }
+
+ private:
+  friend struct ClientSessions;
+  bool check_peer() override;
+  std::shared_ptr<const ClientContext> context_;
+  std::string verify_name_;
+  std::string session_key_;
+};
+
+}  // namespace weir::tls
