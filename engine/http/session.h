@@ -207,4 +207,12 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool timed_out_ : 1 = false;
 };
 
+template <class Visit>
+void Session::for_each_exchange(Visit visit) {
+  if (exchange_ != nullptr) visit(*exchange_);
+  if (more_exchanges_) {
+    for (auto& [stream, exchange] : *more_exchanges_) visit(*exchange);
+  }
+}
+
 }  // namespace weir::http
