@@ -50,6 +50,14 @@ bool HeaderNameSet::contains(const Header& header) const {
   return false;
 }
 
+NextUpstream GatewayPlan::judge_head(Request&, const MessageHead&) {
+  return NextUpstream::none;
+}
+
+void GatewayPlan::finish_head(Request&) {}
+
+void GatewayPlan::take_trailers(Request&, HeaderList&) {}
+
 PhaseResult start_gateway(Request& request, GatewayPlan& plan) {
   auto* run = request.arena().make<GatewayRun>(request, plan);
   return PhaseResult::pending(run->run());

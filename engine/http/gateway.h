@@ -14,6 +14,7 @@
 #include "engine/http/message.h"
 #include "engine/http/phase.h"
 #include "engine/http/upstream_connection.h"
+#include "engine/http/upstream_tls.h"
 #include "engine/upstream/cluster.h"
 
 namespace weir::http {
@@ -38,6 +39,8 @@ enum class NextUpstream : uint32_t {
   http_404 = 1u << 9,
   http_429 = 1u << 10,
   updating = 1u << 11,
+  // 1u << 16 … 1u << 30: the module's own (GatewayPlan::judge_head)
+  none = 0,
   off = 1u << 31,
 };
 
@@ -114,13 +117,27 @@ class GatewayPlan {
   std::string_view scheme;
   std::string_view uri;
   // What tells pooled connections of this use from others: protocol, and the location where the
-  // pool is local.
+  // pool is local. (Address, TLS settings and names are added by the run.)
   std::string_view traits;
   UpstreamConnection::MakeCodec make_codec = nullptr;
+  // HTTP/2: requests to one peer are streams of shared connections, where the group keeps
+  // connections at all; else each has one of its own, as with HTTP/1.
+  bool multiplexed = false;
+  // Null: not encrypted. Belongs to the generation.
+  const UpstreamTls* tls = nullptr;
+  // With tls: protocols offered, each with its length ahead ("\2h2"); empty: none.
+  std::string_view alpn;
+  // What UpstreamTls::name stands for when it is empty: the host of the URL, without port.
+  std::string_view tls_name;
   // Does the protocol frame a request body of unknown length? (HTTP/1.0 does not.)
   bool can_stream_unknown_length = true;
   // A body that replaces the client's (proxy_set_body).
   bool has_own_body = false;
+  // Trailers of the client's request follow its body (needs request_buffering off).
+  bool pass_request_trailers = false;
+  // Loop::now() at which the whole exchange must have ended, 0: never. Passed: 504, or, when the
+  // response has begun, its end without a last chunk (HTTP/2: RST_STREAM).
+  uint64_t deadline = 0;
 
   // Fills the head once; `body` says what will be sent behind it.
   virtual void make_head(Request& request, const BodyLength& body, MessageHead& head) = 0;
@@ -128,6 +145,14 @@ class GatewayPlan {
   virtual std::string_view own_body(Request& request) = 0;
   // Location, Refresh and Set-Cookie of responses: a changed value, or the value as it is.
   virtual std::string_view rewrite_header(Request& request, const Header& header) = 0;
+  // Is this response a reason to try the next peer, besides its HTTP status (a gRPC status)? None:
+  // no bits. Asked once for each response head.
+  virtual NextUpstream judge_head(Request& request, const MessageHead& head);
+  // Just before the response goes to the client: request.response() is filled and may be changed.
+  virtual void finish_head(Request& request);
+  // The trailers, before the hidden ones are taken out; those in `trailers` are passed on when
+  // settings->pass_trailers.
+  virtual void take_trailers(Request& request, HeaderList& trailers);
 
  protected:
   ~GatewayPlan() = default;
