@@ -285,7 +285,10 @@ void GatewayRun::send_request_head() {
                 (head_.body.kind == BodyLength::Kind::exact && head_.body.bytes == 0);
   Codec& codec = connection_->codec();
   exchange_->stream = codec.open_stream(request_.arena());
-  if (exchange_->stream) codec.send_head(exchange_->stream, head_, body_given_);
+  if (!exchange_->stream) return;
+  codec.send_head(exchange_->stream, head_, body_given_);
+  // It may have answered already, and nothing tells that again.
+  if (!cached_) connection_->read_later();
 }
 
 int GatewayRun::send_body() {

@@ -90,7 +90,8 @@ void UpstreamConnection::feed() {
 }
 
 bool UpstreamConnection::read_some() {
-  if (!exchange_ || connecting_ || exchange_->ended || exchange_->was_reset ||
+  // What a peer says before it was asked waits in the kernel until the request is on its way.
+  if (!exchange_ || !exchange_->stream || connecting_ || exchange_->ended || exchange_->was_reset ||
       exchange_->upgraded) {
     return false;
   }
