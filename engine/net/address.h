@@ -79,9 +79,9 @@ class Address {
     socklen_t size;
   };
   union Inline {
-    sockaddr base;
+    sockaddr_in6 v6;  // the largest first: it is the one that {} clears
     sockaddr_in v4;
-    sockaddr_in6 v6;
+    sockaddr base;
   };
   Inline inline_{};  // for unix: the family only
   std::unique_ptr<Unix> unix_;

@@ -122,3 +122,19 @@ TEST_CASE("odd kernel forms", "[address]") {
   CHECK(Address::from_bytes(std::string(300, '\x7f')).empty());
   CHECK(Address::local_of(-1).empty());
 }
+
+TEST_CASE("an address has no bytes of what was there before") {
+  for (const char* text : {"[2001:db8::1]:80", "1.2.3.4:5"}) {
+    alignas(Address) char first[sizeof(Address)];
+    alignas(Address) char second[sizeof(Address)];
+    std::memset(first, 0x11, sizeof first);
+    std::memset(second, 0x22, sizeof second);
+    const Address parsed = *Address::parse(text);
+    auto* one = new (first) Address(Address::from_binary(parsed.binary(), parsed.port()));
+    auto* two = new (second) Address(Address::from_binary(parsed.binary(), parsed.port()));
+    CHECK(*one == *two);
+    CHECK(*one == parsed);
+    one->~Address();
+    two->~Address();
+  }
+}
