@@ -11,6 +11,7 @@
 #include "engine/event/loop.h"
 #include "engine/http/core_settings.h"
 #include "engine/http/exchange.h"
+#include "engine/http/graph.h"
 #include "engine/worker.h"
 
 namespace weir::http {
@@ -44,6 +45,13 @@ Task<int> read_whole(ClientBody& body, Request& request) {
 }
 
 }  // namespace
+
+int64_t body_limit(const Request& request) {
+  const auto& settings = request.settings<CoreSettings>();
+  const Location* location = request.location();
+  if (!settings.body_limit_given && location && location->streams_bodies) return 0;
+  return settings.client_max_body_size.value;
+}
 
 ClientBody::ClientBody(Exchange& exchange)
     : exchange_(exchange), timer_(&ClientBody::timed_out, this) {}
@@ -186,7 +194,7 @@ void ClientBody::take_arrived() {
 
 // A chunked body that grows beyond client_max_body_size.
 void ClientBody::stored_enough() {
-  int64_t limit = reader_->settings<CoreSettings>().client_max_body_size.value;
+  const int64_t limit = body_limit(*reader_);
   if (limit == 0 || received_ <= static_cast<uint64_t>(limit)) return;
   if (length_.kind == BodyLength::Kind::exact) return;  // checked when the location was found
   reader_->log(Severity::error, "client intended to send too large chunked body: " +

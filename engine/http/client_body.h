@@ -10,6 +10,9 @@ namespace weir::http {
 
 class Exchange;
 
+// client_max_body_size as it counts for this request; 0: no limit.
+int64_t body_limit(const Request& request);
+
 // The body of an exchange's request. Before anybody asks, what arrived waits here without credit,
 // so that the session stops reading. Lives in the exchange.
 class ClientBody final : public RequestBody {

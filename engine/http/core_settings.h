@@ -83,6 +83,7 @@ struct CoreSettings {
 
   // request body
   conf::FileOffset client_max_body_size;
+  bool body_limit_given = false;  // client_max_body_size is not the default
   Bytes client_body_buffer_size;
   BodyInFile client_body_in_file_only = BodyInFile::off;
   bool client_body_in_single_buffer = false;

@@ -213,6 +213,7 @@ PhaseResult ErrorPages::send_page(Request& request, int status) {
     response.content_type = "text/html";
   }
   response.status = request.error_status_;
+  response.built_in_page = true;
   response.content_length = static_cast<int64_t>(data.bytes());
   response.allow_ranges = false;
   response.headers.remove(HeaderId::accept_ranges);

@@ -104,6 +104,9 @@ struct Location {
       nullptr;                 // proxy_pass and its like; null: the content phase's handlers
   bool auto_redirect = false;  // "/x" → "/x/" (proxy_pass and its like, name ends in '/')
   bool internal = false;
+  // Its handler passes bodies on as they come, without a count (grpc_pass): the default of
+  // client_max_body_size is not for it, only one that the configuration gives.
+  bool streams_bodies = false;
 };
 
 struct VirtualServer {

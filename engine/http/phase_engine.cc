@@ -192,8 +192,7 @@ PhaseEngine::Step PhaseEngine::find_location(Request& request) {
   } else {
     request.exchange_->apply_location();
   }
-  const auto& settings = request.settings<CoreSettings>();
-  int64_t limit = settings.client_max_body_size.value;
+  const int64_t limit = body_limit(request);
   const BodyLength& length = request.body_->length();
   if (request.is_main() && limit != 0 && length.kind == BodyLength::Kind::exact &&
       length.bytes > static_cast<uint64_t>(limit) && !request.exchange_->body().is_discarding()) {

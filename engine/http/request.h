@@ -126,6 +126,9 @@ class Request final : public conf::VariableSource {
   Request& main() { return *main_; }
   Request* parent() { return parent_; }
   RequestBody& body() { return *body_; }
+  // Before anybody asked for it: one that reads the other and says something else (decoders). In
+  // the arena.
+  void replace_body(RequestBody& body) { body_ = &body; }
 
   // --- response
   // ----------------------------------------------------------------------------------------

@@ -29,8 +29,10 @@ struct Response {
   bool allow_ranges = false;
   bool single_range = false;
   bool not_modified_test = true;  // cleared for responses that conditional requests do not concern
-  bool upgraded = false;          // 101
-  bool expect_trailers = false;   // trailers will come though the length is known: use chunked
+  bool built_in_page =
+      false;              // an error, with our own page: nobody in the configuration answers it
+  bool upgraded = false;  // 101
+  bool expect_trailers = false;  // trailers will come though the length is known: use chunked
 };
 
 }  // namespace weir::http

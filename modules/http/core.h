@@ -28,6 +28,7 @@ void complete_listeners(Compiler&, uint32_t closing_number);       // names, soc
 // values with rules of their own (core_values.cc)
 void set_root(Compiler&, Scope&, const Statement&);
 void set_error_page(Compiler&, Scope&, const Statement&);
+void set_max_body_size(Compiler&, Scope&, const Statement&);
 void set_keepalive_timeout(Compiler&, Scope&, const Statement&);
 void set_large_client_header_buffers(Compiler&, Scope&, const Statement&);
 void set_limit_rate(Compiler& compiler, Scope& scope, const Statement& statement);

@@ -58,6 +58,14 @@ void set_root(Compiler& compiler, Scope& scope, const Statement& statement) {
   settings.alias_by_regex = alias && location && location->kind == Location::Kind::regex;
 }
 
+void set_max_body_size(Compiler& compiler, Scope& scope, const Statement& statement) {
+  conf::FileOffset value;
+  if (!conf::read_setting(compiler, scope, statement, value)) return;
+  auto& settings = scope.write<CoreSettings>();
+  settings.client_max_body_size = value;
+  settings.body_limit_given = !is_default_statement(compiler, statement);
+}
+
 void set_error_page(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<CoreSettings>();
   if (settings.error_pages_scope != &scope) {

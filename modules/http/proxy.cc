@@ -2,6 +2,7 @@
 
 #include "confparse/setters.h"
 #include "engine/http/builder.h"
+#include "modules/http/gateway_directives.h"
 
 template <>
 struct weir::conf::EnumWords<weir::http::proxy::HttpVersion> {
@@ -28,21 +29,6 @@ struct weir::conf::EnumWords<weir::http::NextUpstream> {
                                                              {"off", E::off}};
 };
 
-template <>
-struct weir::conf::EnumWords<weir::http::IgnoredHeader> {
-  using E = weir::http::IgnoredHeader;
-  static constexpr std::pair<std::string_view, E> words[] = {
-      {"X-Accel-Redirect", E::accel_redirect},
-      {"X-Accel-Expires", E::accel_expires},
-      {"X-Accel-Limit-Rate", E::accel_limit_rate},
-      {"X-Accel-Buffering", E::accel_buffering},
-      {"X-Accel-Charset", E::accel_charset},
-      {"Expires", E::expires},
-      {"Cache-Control", E::cache_control},
-      {"Set-Cookie", E::set_cookie},
-      {"Vary", E::vary}};
-};
-
 #ifndef WEIR_PROXY_TEMP_PATH
 #define WEIR_PROXY_TEMP_PATH "proxy_temp"
 #endif
@@ -61,16 +47,11 @@ using conf::Repeat;
 
 // into<> for the part that all gateways share.
 template <auto Member>
-void shared(Compiler& compiler, Scope& scope, const Statement& at) {
-  auto value = scope.get<ProxySettings>().gateway.*Member;
-  if (conf::read_setting(compiler, scope, at, value)) {
-    scope.write<ProxySettings>().gateway.*Member = std::move(value);
-  }
-}
+constexpr conf::SetFunction shared = gateway_rows::into<ProxySettings, Member>;
 
 using G = GatewaySettings;
 
-constexpr Directive kDirectives[] = {
+constexpr Directive kOwnRows[] = {
     {.name = "proxy_pass",
      .where = conf::kLocation | conf::kIfInLocation | conf::kLimitExcept,
      .args = {1, 1},
@@ -127,65 +108,11 @@ constexpr Directive kDirectives[] = {
      .initial = "off",
      .set = shared<&G::ignore_client_abort>,
      .doc = "Goes on waiting for the response when the client has left."},
-    {.name = "proxy_bind",
-     .where = kHttpServerLocation,
-     .args = {1, 2},
-     .set = set_bind,
-     .doc = "Local address of connections to upstreams."},
-    {.name = "proxy_socket_keepalive",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .form = Form::flag,
-     .initial = "off",
-     .set = shared<&G::socket_keepalive>,
-     .doc = "SO_KEEPALIVE on connections to upstreams."},
-    {.name = "proxy_socket_rcvbuf",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .set = shared<&G::socket_receive_buffer>,
-     .doc = "SO_RCVBUF on connections to upstreams."},
-    {.name = "proxy_socket_sndbuf",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .set = shared<&G::socket_send_buffer>,
-     .doc = "SO_SNDBUF on connections to upstreams."},
-    {.name = "proxy_connect_timeout",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .initial = "60s",
-     .set = shared<&G::connect_timeout>,
-     .doc = "Time to connect."},
-    {.name = "proxy_send_timeout",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .initial = "60s",
-     .set = shared<&G::send_timeout>,
-     .doc = "Time between two writes to the upstream."},
-    {.name = "proxy_read_timeout",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .initial = "60s",
-     .set = shared<&G::read_timeout>,
-     .doc = "Time between two reads from the upstream."},
     {.name = "proxy_send_lowat",
      .where = kHttpServerLocation,
      .args = {1, 1},
      .set = set_send_lowat,
      .doc = "Without effect on Linux."},
-    {.name = "proxy_intercept_errors",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .form = Form::flag,
-     .initial = "off",
-     .set = shared<&G::intercept_errors>,
-     .doc = "Applies error_page to responses of the upstream."},
-    {.name = "proxy_set_header",
-     .where = kHttpServerLocation,
-     .args = {2, 2},
-     .repeat = Repeat::collect,
-     .merge = Merge::replace_list,
-     .set = set_header,
-     .doc = "A field of the request to the upstream; an empty value removes it."},
     {.name = "proxy_headers_hash_max_size",
      .where = kHttpServerLocation,
      .args = {1, 1},
@@ -229,12 +156,6 @@ constexpr Directive kDirectives[] = {
      .initial = "off",
      .set = shared<&G::pass_trailers>,
      .doc = "Passes trailer fields of responses."},
-    {.name = "proxy_buffer_size",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .initial = "4k",
-     .set = shared<&G::buffer_size>,
-     .doc = "Most bytes of a response head."},
     {.name = "proxy_buffers",
      .where = kHttpServerLocation,
      .args = {2, 2},
@@ -274,47 +195,6 @@ constexpr Directive kDirectives[] = {
      .args = {1, 1},
      .set = shared<&G::temp_file_write_size>,
      .doc = "Checked; what has come is written at once."},
-    {.name = "proxy_next_upstream",
-     .where = kHttpServerLocation,
-     .args = {1, kNoLimit},
-     .repeat = Repeat::collect,
-     .initial = "error timeout",
-     .merge = Merge::replace_list,
-     .set = shared<&G::next_upstream>,
-     .doc = "When the next server is tried."},
-    {.name = "proxy_next_upstream_tries",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .initial = "0",
-     .set = shared<&G::next_upstream_tries>,
-     .doc = "Most attempts; 0: as many as there are servers."},
-    {.name = "proxy_next_upstream_timeout",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .initial = "0",
-     .set = shared<&G::next_upstream_timeout>,
-     .doc = "Time in which another attempt may begin; 0: no limit."},
-    {.name = "proxy_pass_header",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .repeat = Repeat::collect,
-     .merge = Merge::replace_list,
-     .set = shared<&G::pass_headers>,
-     .doc = "A response field that is passed although it is hidden by default."},
-    {.name = "proxy_hide_header",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .repeat = Repeat::collect,
-     .merge = Merge::replace_list,
-     .set = shared<&G::hide_headers>,
-     .doc = "A response field that is not passed."},
-    {.name = "proxy_ignore_headers",
-     .where = kHttpServerLocation,
-     .args = {1, kNoLimit},
-     .repeat = Repeat::collect,
-     .merge = Merge::replace_list,
-     .set = shared<&G::ignore_headers>,
-     .doc = "Response fields that have no effect here."},
     {.name = "proxy_http_version",
      .where = kHttpServerLocation,
      .args = {1, 1},
@@ -322,6 +202,9 @@ constexpr Directive kDirectives[] = {
      .set = into<&ProxySettings::http_version>,
      .doc = "Version of the protocol spoken to the upstream."},
 };
+
+constexpr auto kDirectives =
+    join_rows(kOwnRows, kGatewayRows<ProxySettings, "proxy_", NextUpstream>);
 
 void prepare(Compiler& compiler, Scope&) {
   define_variables(compiler.variables());

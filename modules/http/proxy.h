@@ -12,18 +12,13 @@
 #include "confparse/value.h"
 #include "engine/http/gateway.h"
 #include "engine/http/request.h"
+#include "modules/http/gateway_directives.h"
 
 // ngx_http_proxy_module: proxy.cc holds the directives, proxy_values.cc their setters,
 // proxy_pass.cc proxy_pass itself, proxy_request.cc what is sent, proxy_rewrite.cc what comes back.
 namespace weir::http::proxy {
 
 enum class HttpVersion : uint8_t { http_1_0, http_1_1 };
-
-struct HeaderRule {
-  std::string name;
-  HeaderId id = HeaderId::other;
-  conf::Template value;
-};
 
 // What is compared with a value: a text (exact, prefix …: the user decides) or an expression.
 struct Matcher {
@@ -55,8 +50,7 @@ struct ProxySettings {
   conf::Template method;
   conf::Template body;
   bool has_body = false;
-  std::vector<HeaderRule> set_headers;
-  HeaderNameSet set_names;  // of set_headers and of the defaults: not taken from the client
+  HeaderRules headers;
   RuleList<RewriteRule> redirect, cookie_domain, cookie_path;
   RuleList<CookieFlagRule> cookie_flags;
   conf::Number headers_hash_max_size{512}, headers_hash_bucket_size{64};
@@ -90,13 +84,11 @@ using conf::Scope;
 using conf::Statement;
 
 void set_pass(Compiler&, Scope&, const Statement&);
-void set_header(Compiler&, Scope&, const Statement&);
 void set_body(Compiler&, Scope&, const Statement&);
 void set_redirect(Compiler&, Scope&, const Statement&);
 void set_cookie_domain(Compiler&, Scope&, const Statement&);
 void set_cookie_path(Compiler&, Scope&, const Statement&);
 void set_cookie_flags(Compiler&, Scope&, const Statement&);
-void set_bind(Compiler&, Scope&, const Statement&);
 void set_temp_path(Compiler&, Scope&, const Statement&);
 void set_limit_rate(Compiler&, Scope&, const Statement&);
 void set_send_lowat(Compiler&, Scope&, const Statement&);

@@ -42,15 +42,6 @@ void name_host(const conf::Url& url, std::string& host, std::string& port) {
   }
 }
 
-// Tells the location from others by what the configuration calls it.
-std::string place_of(const Builder& build, const Scope& scope) {
-  std::string place = "S" + std::to_string(const_cast<Builder&>(build).graph().servers.size());
-  for (const Location* at = build.current_location; at; at = at->parent) place += "/" + at->name;
-  if (scope.context() == conf::kIfInLocation) place += " if";
-  if (scope.context() == conf::kLimitExcept) place += " limit_except";
-  return place;
-}
-
 std::unique_ptr<Codec> make_codec(CodecReceiver& receiver, uint32_t head_limit) {
   h1::ClientOptions options;
   options.head_limit = head_limit;
@@ -75,7 +66,6 @@ class Plan final : public GatewayPlan {
 
  private:
   int aim_at_variable(Request& request, ProxyContext& context, bool& own_uri);
-  const upstream::Cluster* find_cluster(const Request& request, const conf::Url& url) const;
   std::string_view make_uri(Request& request, std::string_view replacement, bool whole) const;
   void add_body_field(Request& request, const BodyLength& body, HeaderId id, std::string_view name,
                       bool wanted, MessageHead& head) const;
@@ -105,15 +95,6 @@ int Plan::aim(Request& request) {
   traits = !cluster || cluster->keepalive.local ? pass_.local_traits : pass_.traits;
   has_own_body = proxy_.has_body;
   return 0;
-}
-
-const upstream::Cluster* Plan::find_cluster(const Request& request, const conf::Url& url) const {
-  const std::string host = url.kind == conf::Url::Kind::unix_socket ? "unix:" + url.host : url.host;
-  for (const auto& known : request.graph().clusters) {
-    const bool same_port = known->default_port == 0 ? url.no_port : known->default_port == url.port;
-    if (same_port && conf::equal_without_case(known->host, host)) return known.get();
-  }
-  return nullptr;
 }
 
 int Plan::aim_at_variable(Request& request, ProxyContext& context, bool& own_uri) {
@@ -205,7 +186,7 @@ void Plan::make_head(Request& request, const BodyLength& body, MessageHead& head
   head.version =
       proxy_.http_version == HttpVersion::http_1_0 ? Version::http_1_0 : Version::http_1_1;
   uint64_t given = 0;
-  for (const HeaderRule& rule : proxy_.set_headers) {
+  for (const HeaderRule& rule : proxy_.headers.list) {
     given |= uint64_t{1} << static_cast<unsigned>(rule.id);
     const std::string_view value = rule.value.evaluate(request);
     if (rule.id == HeaderId::content_length || rule.id == HeaderId::transfer_encoding) {
@@ -226,7 +207,7 @@ void Plan::make_head(Request& request, const BodyLength& body, MessageHead& head
   add_body_field(request, body, HeaderId::transfer_encoding, "Transfer-Encoding", true, head);
   if (!settings->pass_request_headers) return;
   for (const Header& header : request.headers()) {
-    if (!proxy_.set_names.contains(header)) head.headers.add(arena, header);
+    if (!proxy_.headers.names.contains(header)) head.headers.add(arena, header);
   }
 }
 
@@ -272,7 +253,7 @@ conf::Value add_x_forwarded_for(conf::VariableSource& source, const conf::Variab
 void set_pass(Compiler& compiler, Scope& scope, const Statement& at) {
   Builder& build = builder(compiler);
   ProxyPass pass;
-  pass.place = place_of(build, scope);
+  pass.place = place_of_scope(compiler, scope);
   const conf::Template target = compiler.make_template(at, at.words[1]);
   if (build.content_handler) *build.content_handler = handle;
   const std::string_view text = at.argument(0);

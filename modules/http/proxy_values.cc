@@ -14,15 +14,6 @@ void read_temp_path(conf::Compiler& compiler, const conf::Statement& statement, 
 namespace weir::http::proxy {
 namespace {
 
-constexpr std::string_view kHiddenByDefault[] = {"Date",
-                                                 "Server",
-                                                 "X-Pad",
-                                                 "X-Accel-Expires",
-                                                 "X-Accel-Redirect",
-                                                 "X-Accel-Limit-Rate",
-                                                 "X-Accel-Buffering",
-                                                 "X-Accel-Charset"};
-
 // Fields that are never taken from the client: they have values of their own or belong to one
 // connection.
 constexpr std::string_view kDefaults[] = {
@@ -130,44 +121,12 @@ void check_buffers(Compiler& compiler, const GatewaySettings& settings) {
   }
 }
 
-void settle_hidden(GatewaySettings& settings) {
-  settings.hidden = {};
-  for (const std::string_view name : kHiddenByDefault) settings.hidden.add(name);
-  for (const std::string& name : settings.hide_headers) settings.hidden.add(name);
-  for (const std::string& name : settings.pass_headers) settings.hidden.remove(name);
-}
-
-void settle_set_names(ProxySettings& settings) {
-  settings.set_names = {};
-  for (const std::string_view name : kDefaults) settings.set_names.add(name);
-  for (const HeaderRule& rule : settings.set_headers) settings.set_names.add(rule.name);
-}
-
 std::string make_traits(const ProxySettings& settings) {
-  const GatewaySettings& shared = settings.gateway;
-  std::string traits = settings.http_version == HttpVersion::http_1_0 ? "http/1.0" : "http/1.1";
-  if (shared.bind.enabled) {
-    traits += " bind=" + shared.bind.address.text() + (shared.bind.transparent ? "!" : "");
-  }
-  if (shared.socket_keepalive) traits += " keepalive";
-  if (shared.socket_receive_buffer.value || shared.socket_send_buffer.value) {
-    traits += " buffers=" + std::to_string(shared.socket_receive_buffer.value) + "," +
-              std::to_string(shared.socket_send_buffer.value);
-  }
-  return traits;
+  return connection_traits(settings.http_version == HttpVersion::http_1_0 ? "http/1.0" : "http/1.1",
+                           settings.gateway);
 }
 
 }  // namespace
-
-void set_header(Compiler& compiler, Scope& scope, const Statement& at) {
-  auto& settings = scope.write<ProxySettings>();
-  if (compiler.first_use(scope)) settings.set_headers.clear();
-  HeaderRule rule;
-  rule.name = at.argument(0);
-  rule.id = find_header_id(rule.name);
-  rule.value = compiler.make_template(at, at.words[2]);
-  settings.set_headers.push_back(std::move(rule));
-}
 
 void set_body(Compiler& compiler, Scope& scope, const Statement& at) {
   auto& settings = scope.write<ProxySettings>();
@@ -221,29 +180,6 @@ void set_cookie_flags(Compiler& compiler, Scope& scope, const Statement& at) {
   list->rules.push_back(std::move(rule));
 }
 
-void set_bind(Compiler& compiler, Scope& scope, const Statement& at) {
-  auto& bind = scope.write<ProxySettings>().gateway.bind;
-  bind = {};
-  if (at.argument_count() == 1 && at.argument(0) == "off") return;
-  const conf::Template text = compiler.make_template(at, at.words[1]);
-  if (text.is_literal()) {
-    const auto address = net::Address::parse(text.literal_text());
-    // No brackets: there may be a port behind them, and nginx takes an address alone.
-    if (!address || !address->is_ip() || at.argument(0).starts_with('[')) {
-      return compiler.error(at, "invalid address \"" + std::string(at.argument(0)) + "\"", {},
-                            &at.words[1]);
-    }
-    bind.address = *address;
-  } else {
-    bind.template_ = text;
-  }
-  if (at.argument_count() == 2) {
-    if (at.argument(1) != "transparent") return compiler.invalid_parameter(at, at.words[2]);
-    bind.transparent = true;
-  }
-  bind.enabled = true;
-}
-
 void set_temp_path(Compiler& compiler, Scope& scope, const Statement& at) {
   read_temp_path(compiler, at, scope.write<ProxySettings>().gateway.temp_path);
 }
@@ -278,7 +214,7 @@ void finish(Compiler& compiler, Scope& self, const Scope* parent) {
   if (!parent || !self.same<ProxySettings>(*parent)) {
     auto& settings = self.write<ProxySettings>();
     settle_hidden(settings.gateway);
-    settle_set_names(settings);
+    settle_names(settings.headers, kDefaults);
   }
   if (parent && wants_check(compiler, self, *parent)) {
     check_buffers(compiler, self.get<ProxySettings>().gateway);

@@ -270,6 +270,12 @@ void UpstreamBuilder::complete(Compiler& compiler) {
       }
       continue;
     }
+    if (entry.port == 0 && !cluster.host.starts_with("unix:")) {
+      compiler.error(*entry.at, "no port in upstream \"" + cluster.host + "\"",
+                     "Neither is there an \"upstream\" of this name, nor is a port given.",
+                     &entry.at->words[1]);
+      continue;
+    }
     if (!cluster.servers.empty()) continue;
     const auto answer = compiler.world().resolve(cluster.host, entry.port);
     if (!answer.ok() || answer.value.empty()) {
