@@ -7,11 +7,15 @@
 #include "confparse/ref.h"
 #include "confparse/scope.h"
 #include "engine/net/listener.h"
+#include "engine/zone/request.h"
 
 namespace weir {
 
 namespace http {
 struct Graph;
+}
+namespace zone {
+class Zone;
 }
 
 // A folder that must exist with the worker's user as owner (client_body_temp_path,
@@ -33,6 +37,7 @@ struct Resources {
   std::vector<std::string>
       log_files;  // full paths, without duplicates, in nginx's order of opening
   std::vector<TempFolder> temp_folders;
+  std::vector<zone::ZoneRequest> zones;
 };
 
 // A compiled configuration with all it owns: immutable once compiled, one current per worker, kept
@@ -46,6 +51,8 @@ class Generation final : public RefCounted {
   std::unique_ptr<conf::Scope> root;  // main scope: core settings
   std::unique_ptr<http::Graph> http;  // null without an http block
   Resources resources;
+  // In the order of Resources::zones; a worker attaches them before the generation is in force.
+  std::vector<std::shared_ptr<zone::Zone>> zones;
 };
 
 }  // namespace weir

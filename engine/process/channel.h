@@ -24,8 +24,8 @@ struct Message {
     in_force,  // this generation serves now (also said by a new worker)
   };
   struct Entry {
-    enum class Kind : uint32_t { listener, log } kind = Kind::listener;
-    uint32_t index = 0;  // in Resources::listeners or ::log_files
+    enum class Kind : uint32_t { listener, log, zone } kind = Kind::listener;
+    uint32_t index = 0;  // in Resources::listeners, ::log_files or ::zones
   };
   static constexpr size_t kMostEntries = 200;  // the kernel passes 253 descriptors at once
 

@@ -8,6 +8,7 @@
 #include "engine/http/builder.h"
 #include "engine/http/graph.h"
 #include "engine/process/settings.h"
+#include "engine/zone/registry.h"
 
 namespace weir::process {
 
@@ -45,6 +46,16 @@ CompiledGeneration compile_generation(conf::World& world,
   result.ok = compiler.compile(tree, *generation->root);
   result.diagnostics = std::move(compiler.diagnostics());
   result.end_number = tree.root.end_number;
+  // nginx finds this when it makes the zones, after reading.
+  if (const std::string* name = compiler.state<zone::Registry>().first_without_size();
+      result.ok && name) {
+    conf::Diagnostic diagnostic;
+    diagnostic.text = "zero size shared memory zone \"" + *name + "\"";
+    diagnostic.help = "the zone is used, but no directive gives it a size";
+    diagnostic.number = result.end_number + 1;
+    result.diagnostics.push_back(std::move(diagnostic));
+    result.ok = false;
+  }
   result.syntax_ok = tree.file != 0 && syntax_is_ok(result.diagnostics, tree.root.end_number);
   if (!result.ok) return result;
 
@@ -61,6 +72,8 @@ CompiledGeneration compile_generation(conf::World& world,
     }
     generation->root->write<CoreSettings>().error_log.push_back(std::move(target));
   }
+  generation->zones = compiler.state<zone::Registry>().all();
+  for (const auto& zone : generation->zones) wanted.zones.push_back(zone->request);
   generation->resources = std::move(compiler.state<http::ResourceList>().resources);
   // Without an http block its builder made no servers and listens to nothing.
   generation->http = compiler.state<http::Builder>().take_graph();

@@ -73,7 +73,8 @@ Master::Master(const Start& start, ProcessLog& log, MemoryFile plan_file, Plan p
       log_(log),
       plan_file_(std::move(plan_file)),
       plan_(std::move(plan)),
-      listeners_(std::move(resources.listeners)) {
+      listeners_(std::move(resources.listeners)),
+      zones_(std::move(resources.zones)) {
   plan_.bundle = {};
 }
 
@@ -402,9 +403,11 @@ void Master::run_worker(uint32_t slot, int channel) {
     start.channel = channel;
     start.plan = &plan_file_;
     start.listeners = &listeners_;
+    start.zones = &zones_;
     WorkerProcess process(start);
     if (process.prepare()) {
       plan_file_.close();
+      close_unused_zones(zones_, {});
       process.tell_in_force();
       code = process.run();
     }

@@ -110,6 +110,7 @@ class Master {
   MemoryFile plan_file_;
   Plan plan_;  // without its bundle
   ListenerSet listeners_;
+  ZoneSet zones_;
   ControlSocket control_;
   int signals_ = -1;
   std::vector<Worker> workers_;

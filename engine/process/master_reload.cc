@@ -98,6 +98,7 @@ void Master::open_and_ask() {
   OpenOptions options;
   options.slots = static_cast<uint32_t>(std::max<int64_t>(1, reload.plan.core.worker_processes));
   options.before = &listeners_;
+  options.zones_before = &zones_;
   if (!open_resources(reload.plan, options, log_, reload.resources, false)) {
     finish_reload(false);
     return;
@@ -145,6 +146,12 @@ void Master::ask_worker(Worker& worker) {
     if (std::find(known.begin(), known.end(), files[i]) != known.end()) continue;
     entries.push_back({Message::Entry::Kind::log, static_cast<uint32_t>(i)});
     descriptors.push_back(log_.table().descriptor(files[i]));
+  }
+  const ZoneSet& zones = reload.resources.zones;
+  for (size_t i = 0; i < zones.size(); ++i) {
+    if (!zones[i].is_new) continue;
+    entries.push_back({Message::Entry::Kind::zone, static_cast<uint32_t>(i)});
+    descriptors.push_back(zones[i].descriptor);
   }
   message.kind = Message::Kind::prepare;
   message.value = entries.size();
@@ -248,6 +255,9 @@ void Master::commit() {
   ListenerSet before = std::move(listeners_);
   listeners_ = std::move(reload.resources.listeners);
   close_unused(before, listeners_);
+  ZoneSet zones_before = std::move(zones_);
+  zones_ = std::move(reload.resources.zones);
+  close_unused_zones(zones_before, zones_);
   log_.use(plan_.core.error_log);
   const auto& logs = plan_.resources.log_files;
   for (const std::string& path : logs_before) {

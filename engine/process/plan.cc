@@ -128,6 +128,12 @@ void exchange(Wire& wire, Plan& plan) {
   });
   wire.list(plan.resources.log_files, [&](std::string& path) { wire(path); });
   wire.list(plan.resources.temp_folders, [&](TempFolder& folder) { wire(folder.path); });
+  wire.list(plan.resources.zones, [&](zone::ZoneRequest& zone) {
+    wire(zone.name);
+    wire(zone.size);
+    wire(zone.kind);
+    wire(zone.key);
+  });
   wire(plan.bundle);
 }
 

@@ -213,6 +213,11 @@ bool open_resources(const Plan& plan, const OpenOptions& options, ProcessLog& lo
     return false;
   }
   if (switch_log) log.use(plan.core.error_log);
+  // A test makes no zone: nobody would see it.
+  if (!options.test && !open_zones(plan.resources.zones, options.zones_before, log, out.zones)) {
+    abandon(out, log);
+    return false;
+  }
   if (open_sockets(plan, options, log, out)) return true;
   close_sockets(out.listeners, options.before);
   abandon(out, log);
@@ -229,6 +234,7 @@ void abandon(OpenedResources& opened, ProcessLog& log) {
     if (!used) log.table().close(path);
   }
   opened.logs.clear();
+  abandon_zones(opened.zones);
 }
 
 void close_sockets(ListenerSet& set, const ListenerSet* kept) {

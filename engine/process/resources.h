@@ -7,6 +7,7 @@
 #include "engine/net/listener.h"
 #include "engine/process/plan.h"
 #include "engine/process/process_log.h"
+#include "engine/process/zones.h"
 
 namespace weir::process {
 
@@ -41,6 +42,7 @@ struct OpenedResources {
   ListenerSet listeners;          // complete: kept ones and new ones
   std::vector<bool> kept;         // by listener: taken over from `before`
   std::vector<std::string> logs;  // opened here, in the log's table
+  ZoneSet zones;                  // complete: kept ones and new ones
   bool pid_file_made = false;
 };
 
@@ -48,11 +50,12 @@ struct OpenOptions {
   bool test = false;   // -t: an address in use is no problem, and nothing listens
   uint32_t slots = 1;  // worker slots, for reuseport
   const ListenerSet* before = nullptr;
+  const ZoneSet* zones_before = nullptr;
 };
 
-// Temp folders, log files, sockets, in nginx's order; problems go to `log` with nginx's texts. When
-// the log files are open, `log` switches to the plan's targets (switch_log). False: everything that
-// was opened is closed again.
+// Temp folders, log files, zones, sockets, in nginx's order; problems go to `log` with nginx's
+// texts. When the log files are open, `log` switches to the plan's targets (switch_log). False:
+// everything that was opened is closed again.
 bool open_resources(const Plan& plan, const OpenOptions& options, ProcessLog& log,
                     OpenedResources& out, bool switch_log);
 void abandon(OpenedResources& opened, ProcessLog& log);

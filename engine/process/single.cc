@@ -32,6 +32,7 @@ class Single {
         plan_file_(std::move(plan_file)),
         pid_file_(plan.core.pid_file),
         listeners_(std::move(resources.listeners)),
+        zones_(std::move(resources.zones)),
         process_(start()),
         control_watcher_(&Single::control_ready, this) {}
 
@@ -61,6 +62,7 @@ class Single {
     start.log = &log_;
     start.plan = &plan_file_;
     start.listeners = &listeners_;
+    start.zones = &zones_;
     return start;
   }
 
@@ -137,13 +139,23 @@ class Single {
     plan.resources = compiled.generation->resources;
     OpenOptions options;
     options.before = &listeners_;
+    options.zones_before = &zones_;
     OpenedResources opened;
     if (!open_resources(plan, options, log_, opened, false)) return false;
+    if (!process_.attach_zones(*compiled.generation, opened.zones)) {
+      log_.write(Severity::alert, "a shared memory zone cannot be mapped");
+      close_sockets(opened.listeners, &listeners_);
+      abandon(opened, log_);
+      return false;
+    }
     if (plan.core.pid_file != pid_file_ && !move_pid_file(plan.core.pid_file)) {
       close_sockets(opened.listeners, &listeners_);
       abandon(opened, log_);
       return false;
     }
+    ZoneSet zones_before = std::move(zones_);
+    zones_ = std::move(opened.zones);
+    close_unused_zones(zones_before, zones_);
     // The worker part owns the descriptors that it accepts on; the table here only remembers them.
     forget_closed(opened.listeners);
     process_.take_generation(std::move(compiled.generation), opened.listeners, opened.kept);
@@ -182,6 +194,7 @@ class Single {
   MemoryFile plan_file_;
   std::string pid_file_;
   ListenerSet listeners_;
+  ZoneSet zones_;
   WorkerProcess process_;
   ControlSocket control_;
   Watcher control_watcher_;

@@ -12,6 +12,7 @@
 #include "engine/http/graph.h"
 #include "engine/process/title.h"
 #include "engine/process/worker_reload.h"
+#include "engine/zone/zone.h"
 
 namespace weir::process {
 
@@ -101,6 +102,10 @@ bool WorkerProcess::prepare() {
   }
   worker_.generation = compile_plan(plan, start_.modules, log_);
   if (!worker_.generation) return false;
+  if (start_.zones && !attach_zones(*worker_.generation, *start_.zones)) {
+    log_.write(Severity::alert, "a shared memory zone cannot be mapped");
+    return false;
+  }
   sessions_ = std::make_unique<http::Sessions>(worker_);
   apply_settings();
   const auto& wanted = worker_.generation->resources.listeners;
@@ -191,6 +196,29 @@ void WorkerProcess::apply_settings() {
   worker_.connection_limit =
       static_cast<uint32_t>(std::clamp<int64_t>(limit, 1, std::numeric_limits<uint32_t>::max()));
   log_.use(root.get<CoreSettings>().error_log);
+}
+
+bool WorkerProcess::attach_zones(Generation& generation, const ZoneSet& zones) {
+  for (size_t i = 0; i < generation.zones.size(); ++i) {
+    zone::Zone& zone = *generation.zones[i];
+    std::shared_ptr<zone::Mapping> mapping;
+    // The one that is mapped already, so that a kept zone has one mapping whatever the generation.
+    for (const auto& present : worker_.generation ? worker_.generation->zones : generation.zones) {
+      if (present->request == zone.request) mapping = present->mapping();
+    }
+    const int descriptor = i < zones.size() ? zones[i].descriptor : -1;
+    if (!mapping || (descriptor >= 0 && zones[i].is_new)) {
+      mapping = zone::Mapping::open(descriptor, zone.request.size);
+    }
+    if (!mapping) return false;
+    mapping->on_emptied = [this](std::string_view name, uint32_t process) {
+      log_.write(Severity::alert, "shared memory zone \"" + std::string(name) +
+                                      "\" was locked by " + std::to_string(process) +
+                                      ", it is emptied");
+    };
+    zone.attach(std::move(mapping));
+  }
+  return true;
 }
 
 void WorkerProcess::swap_generation(Ref<Generation> generation) {

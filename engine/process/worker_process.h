@@ -34,6 +34,7 @@ struct WorkerStart {
   int channel = -1;  // to the master; -1: this process has none (master_process off)
   const MemoryFile* plan = nullptr;
   const ListenerSet* listeners = nullptr;
+  const ZoneSet* zones = nullptr;
 };
 
 // A process that serves: its loop, listening sockets, connections; and the worker's part of a
@@ -59,6 +60,10 @@ class WorkerProcess {
   void reopen_logs();
   void take_generation(Ref<Generation> generation, const ListenerSet& listeners,
                        const std::vector<bool>& kept);
+  // Maps the zones of `generation` before it is in force: `zones` in the order of
+  // Resources::zones; those without a descriptor are the current generation's. Descriptors stay
+  // the caller's. False: one cannot be mapped.
+  bool attach_zones(Generation& generation, const ZoneSet& zones);
   Loop& loop() { return loop_; }
   const Generation& generation() const { return *worker_.generation; }
 
@@ -82,6 +87,7 @@ class WorkerProcess {
   void take_descriptors(const Message& message, std::vector<int>& descriptors);
   void compile_reload();
   void reload_compiled();
+  bool attach_reloaded_zones();
   void commit_reload();
   void drop_reload();
   void take_logs(const Message& message, std::vector<int>& descriptors);

@@ -176,6 +176,10 @@ void WorkerProcess::reload_compiled() {
     drop_reload();
     return;
   }
+  if (reload_->generation && !attach_reloaded_zones()) {
+    reload_->problems.push_back("a shared memory zone cannot be mapped");
+    reload_->generation = {};
+  }
   if (reload_->generation) {
     answer(Message::Kind::ready, number);
     return;
@@ -183,6 +187,19 @@ void WorkerProcess::reload_compiled() {
   for (const std::string& problem : reload_->problems) log_.write(Severity::alert, problem);
   drop_reload();
   answer(Message::Kind::failed, number);
+}
+
+// Before the answer: after the commit there is no way back.
+bool WorkerProcess::attach_reloaded_zones() {
+  ZoneSet zones(reload_->generation->zones.size());
+  for (const Reload::Descriptor& arrived : reload_->descriptors) {
+    if (arrived.entry.kind != Message::Entry::Kind::zone || arrived.entry.index >= zones.size()) {
+      continue;
+    }
+    zones[arrived.entry.index].descriptor = arrived.descriptor;
+    zones[arrived.entry.index].is_new = true;
+  }
+  return attach_zones(*reload_->generation, zones);
 }
 
 void WorkerProcess::commit_reload() {
@@ -198,7 +215,8 @@ void WorkerProcess::commit_reload() {
       if (index >= listeners.sockets.size()) continue;
       listeners.sockets[index].descriptors = {std::exchange(arrived.descriptor, -1)};
       kept[index] = false;
-    } else if (index < resources.log_files.size()) {
+    } else if (arrived.entry.kind == Message::Entry::Kind::log &&
+               index < resources.log_files.size()) {
       log_.table().put(resources.log_files[index], std::exchange(arrived.descriptor, -1));
     }
   }
