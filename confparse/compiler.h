@@ -94,6 +94,9 @@ class Compiler {
   // one brace.
   void late_error(uint32_t number, uint32_t stage, std::string text, const Statement* at = nullptr,
                   std::string help = {}, Severity severity = Severity::emerg);
+  // Inside finish() and complete(): a problem without a place, sorted as error() would be there.
+  void error_without_place(std::string text, Severity severity = Severity::emerg,
+                           std::string help = {});
   // A problem that nginx finds at the closing brace of the block of `statement` (`no servers are
   // inside upstream`): its place is that brace, `about` (default: the name) is what the caret
   // stands under.

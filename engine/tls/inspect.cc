@@ -255,6 +255,12 @@ const char* verification_text(long result) {
   return X509_verify_cert_error_string(result);
 }
 
+void forget_session(const ServerLayer& layer) {
+  if (SSL_SESSION* session = SSL_get_session(layer.native())) {
+    SSL_CTX_remove_session(layer.first_context().native(), session);
+  }
+}
+
 bool is_missing_issuer(long result) {
   return result == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT ||
          result == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||

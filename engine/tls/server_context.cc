@@ -161,6 +161,7 @@ struct ServerContextMaker {
   bool read_staple();
   bool make();
   void connect();
+  void tell_unsupported();
   std::shared_ptr<const ServerContext> share();
 
   conf::World& world;
@@ -261,6 +262,16 @@ bool ServerContextMaker::read_staple() {
   return true;
 }
 
+// What this OpenSSL does not do is said, as nginx says it.
+void ServerContextMaker::tell_unsupported() {
+  if (options.certificate_compression) {
+    parts.warn("\"ssl_certificate_compression\" is not supported on this platform, ignored");
+  }
+  if (!options.ech_files.empty()) {
+    parts.warn("\"ssl_ech_file\" is not supported on this platform, ignored");
+  }
+}
+
 bool ServerContextMaker::make() {
   parts.set_defaults(options.protocols);
   if (!parts.set_ciphers(options.ciphers, options.prefer_server_ciphers)) return false;
@@ -273,6 +284,7 @@ bool ServerContextMaker::make() {
   made->policy_digest_ = made->material_->id_context = digest_of(policy);
   if (!set_parameters() || !read_ticket_keys() || !read_staple()) return false;
   if (!parts.run(options.commands)) return false;
+  tell_unsupported();
   connect();
   return true;
 }
