@@ -312,8 +312,8 @@ void Compiler::late_error(uint32_t number, uint32_t stage, std::string text, con
   add(std::move(diagnostic));
 }
 
-void Compiler::error_without_place(std::string text, Severity severity) {
-  late_error(hook_.number, hook_.stage, std::move(text), nullptr, {}, severity);
+void Compiler::error_without_place(std::string text, Severity severity, std::string help) {
+  late_error(hook_.number, hook_.stage, std::move(text), nullptr, std::move(help), severity);
 }
 
 void Compiler::error_at_close(const Statement& statement, std::string text, std::string help,

@@ -94,6 +94,9 @@ class Compiler {
   // one brace.
   void late_error(uint32_t number, uint32_t stage, std::string text, const Statement* at = nullptr,
                   std::string help = {}, Severity severity = Severity::emerg);
+  // Inside finish() and complete(): a problem without a place, sorted as error() would be there.
+  void error_without_place(std::string text, Severity severity = Severity::emerg,
+                           std::string help = {});
   // A problem that nginx finds at the closing brace of the block of `statement` (`no servers are
   // inside upstream`): its place is that brace, `about` (default: the name) is what the caret
   // stands under.
@@ -101,7 +104,6 @@ class Compiler {
                       const Word* about = nullptr);
   // Inside finish() and complete(): a problem of the module whose text has no place. Sorted as
   // error() would be there.
-  void error_without_place(std::string text, Severity severity = Severity::emerg);
   // The outermost block (http, stream, the file) that is being compiled: its closing brace is where
   // finish() and complete() report.
   const Block& root_block() const { return *root_block_; }

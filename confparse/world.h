@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,6 +61,14 @@ class World {
   virtual Answer<bool> privileged() { return {true, 0}; }
   // Is there such a file or folder? (stat; error is errno)
   virtual Answer<bool> is_directory(const std::string& path) = 0;
+  // An answer that is made of others and of what must not travel (a private key, decrypted with a
+  // passphrase). `make` gets a world that records nothing; only its result is recorded, under
+  // `question`. `make` is not called in a worker.
+  using Make = std::function<Answer<std::string>(World&)>;
+  virtual Answer<std::string> derive(const std::string& question, const Make& make) {
+    (void)question;
+    return make(*this);
+  }
 };
 
 }  // namespace weir::conf

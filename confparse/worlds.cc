@@ -225,6 +225,11 @@ Answer<bool> RealWorld::is_directory(const std::string& path) {
   return recorded(bundle_, 'd', path, DiskWorld::is_directory(path));
 }
 
+Answer<std::string> RealWorld::derive(const std::string& question, const Make& make) {
+  RealWorld unrecorded;
+  return recorded(bundle_, 'k', question, make(unrecorded));
+}
+
 // --- replay --------------------------------------------------------------------------------------
 
 template <class T>
@@ -260,6 +265,9 @@ Answer<bool> ReplayWorld::privileged() {
 }
 Answer<bool> ReplayWorld::is_directory(const std::string& path) {
   return answer<bool>('d', path, ENOENT);
+}
+Answer<std::string> ReplayWorld::derive(const std::string& question, const Make&) {
+  return answer<std::string>('k', question, ENOENT);
 }
 
 // --- dry -----------------------------------------------------------------------------------------

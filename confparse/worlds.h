@@ -49,6 +49,7 @@ class RealWorld : public DiskWorld {
   Answer<std::string> host_name() override;
   Answer<bool> privileged() override;
   Answer<bool> is_directory(const std::string& path) override;
+  Answer<std::string> derive(const std::string& question, const Make& make) override;
 
  private:
   Bundle* bundle_;
@@ -67,6 +68,7 @@ class ReplayWorld : public World {
   Answer<std::string> host_name() override;
   Answer<bool> privileged() override;
   Answer<bool> is_directory(const std::string& path) override;
+  Answer<std::string> derive(const std::string& question, const Make& make) override;
   // The first question that the bundle could not answer; empty when there was none.
   const std::string& missing() const { return missing_; }
 

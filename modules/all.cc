@@ -17,6 +17,7 @@ std::span<const conf::Module* const> all_modules() {
       &http::kCoreModule,
       &http::kLogModule,
       &http::kUpstreamModule,
+      &http::kSslModule,
       &http::kIndexModule,
       &http::kStaticModule,
       &http::kTryFilesModule,

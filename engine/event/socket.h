@@ -89,6 +89,8 @@ class Socket {
   // after a call has really said so, or the next edge never comes.
   void saw_drained() { readable_ = false; }
   void saw_full() { writable_ = false; }
+  // A layer holds bytes that came: reading is worth a try.
+  void assume_readable() { readable_ = true; }
 
  private:
   friend class Loop;

@@ -39,7 +39,9 @@ class Builder final : public conf::CompilerState {
   // --- for setters ---
   uint32_t close_number = 0;                // reading number of http's closing brace
   VirtualServer* current_server = nullptr;  // whose block is being visited
-  Location* current_location = nullptr;     // null directly in a server
+  // Where each server stands, for messages.
+  std::unordered_map<const VirtualServer*, const conf::Statement*> server_statements;
+  Location* current_location = nullptr;  // null directly in a server
   // Where proxy_pass and its like put their handler: the location's, or that of the `if` or
   // limit_except that is being visited. Null where no handler may be set.
   PhaseHandler* content_handler = nullptr;

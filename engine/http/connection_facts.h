@@ -6,6 +6,10 @@
 #include "engine/net/address.h"
 #include "engine/net/proxy_protocol.h"
 
+namespace weir::tls {
+class ServerLayer;
+}
+
 namespace weir::http {
 
 // Facts about one client connection. Owned by its session (by the tunnel after a handover); small,
@@ -19,6 +23,8 @@ struct ConnectionFacts {
   net::Address peer;          // as accepted ($remote_addr before realip changes it)
   // What the PROXY protocol header said; null: the listener does not ask for one.
   std::unique_ptr<net::ProxyHeader> proxy_protocol;
+  const tls::ServerLayer* tls = nullptr;  // the stream's layer; null: plain
+  bool plain_on_tls = false;              // spoke plain text to a TLS port: gets 497
 
   // The address the client connected to: from the socket, on first use.
   const net::Address& local() const;

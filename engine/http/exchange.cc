@@ -188,6 +188,13 @@ void Exchange::begin_request() {
   current.args = target.args;
   current.extension = target.extension;
   current.escape_needed = target.changed;
+  if (misdirected_) {
+    main.log(Severity::info,
+             "client attempted to request the server name different from the one that was "
+             "negotiated while reading client request headers");
+    PhaseEngine::refuse(main, 421);
+    return;
+  }
   if (head_->method == Method::trace || head_->method == Method::connect) {
     main.log(Severity::info,
              head_->method == Method::trace
@@ -196,15 +203,11 @@ void Exchange::begin_request() {
     PhaseEngine::refuse(main, 405);
     return;
   }
+  if (const int status = refused_by_tls()) {
+    PhaseEngine::refuse(main, status);
+    return;
+  }
   PhaseEngine::begin(main);
-}
-
-void Exchange::choose_server() {
-  if (listener_.names.empty()) return;
-  const VirtualServer* server = listener_.names.find(head_->host, &*main_);
-  if (server == nullptr) return;
-  main_->server_ = server;
-  main_->scope_ = server->scope.get();
 }
 
 void Exchange::apply_location() {

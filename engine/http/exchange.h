@@ -109,6 +109,7 @@ class Exchange {
   void begin_request();
   void take_refused_head();
   void choose_server();
+  int refused_by_tls();
   void push_output();
   bool push_piece();
   bool take_piece(Chain& piece, uint64_t allowed, bool send_files);
@@ -150,6 +151,7 @@ class Exchange {
   int reset_status_ = 0;       // the head was refused with this
   const char* reset_reason_ = "";
 
+  bool misdirected_ = false;  // TLS named another server, and this one verifies clients
   bool head_received_ = false;
   bool start_pending_ = false;
   bool started_ = false;

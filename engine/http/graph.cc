@@ -176,6 +176,12 @@ const VirtualServer* ServerNames::find(std::string_view host, conf::VariableSour
   return nullptr;
 }
 
+const VirtualServer* Listener::find_by_sni(std::string_view name) const {
+  if (name.ends_with('.')) name.remove_suffix(1);
+  if (name.empty() || !chooses_by_name) return nullptr;
+  return names.find(name, nullptr);
+}
+
 Graph::Graph() = default;
 Graph::~Graph() = default;
 

@@ -146,6 +146,12 @@ struct Listener {
   const VirtualServer* default_server = nullptr;
   ServerNames names;
   bool proxy_protocol = false;
+  bool ssl = false;
+  // All that stand here, in reading order; with one server and no captures names are not looked at.
+  std::vector<const VirtualServer*> servers;
+  bool chooses_by_name = false;
+  // The server of a name in a TLS hello; null: none has it.
+  const VirtualServer* find_by_sni(std::string_view name) const;
   // Its own socket, not one chosen by local address on the socket of a wildcard.
   bool is_resource_owner = true;
 };

@@ -1,4 +1,5 @@
 #include "engine/http/session.h"
+#include "engine/http/session_handshake.h"
 
 #include <cerrno>
 #include <string>
@@ -55,7 +56,7 @@ bool Session::start(int descriptor) {
   }
   if (!look_up_listener()) return false;
   codec_ = sessions_.factory_(*this, limits_);
-  state_ = listener_->proxy_protocol ? State::proxy_header : State::idle;
+  state_ = first_state();
   const auto& server = listener_->default_server->scope->get<ServerSettings>();
   timer_.arm(worker().loop, static_cast<uint64_t>(server.client_header_timeout.value));
   return true;

@@ -15,6 +15,10 @@
 #include "engine/log/severity.h"
 #include "engine/net/stream.h"
 
+namespace weir::tls {
+class ServerLayer;
+}
+
 namespace weir {
 class Generation;
 struct Worker;
@@ -24,6 +28,7 @@ namespace weir::http {
 
 class Exchange;
 class Session;
+class SessionHandshake;
 struct CoreSettings;
 struct Listener;
 struct TunnelHandover;
@@ -112,6 +117,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   friend class Sessions;
   enum class State : uint8_t {
     proxy_header,  // reading the PROXY protocol header
+    handshake,     // TLS, from the first byte on
     idle,          // before the first byte, or between requests
     open,          // a message is being read or answered
     lingering,     // our side is shut; reading and dropping
@@ -148,6 +154,12 @@ class Session final : public SocketHandler, public CodecReceiver {
   void feed(Slice& bytes);
   bool feed_unread();
   bool read_proxy_header(Slice& bytes);
+  State first_state() const;
+  bool read_proxy_header_before_tls();
+  bool shake_hands();
+  bool begin_handshake();
+  void log_handshake_failure();
+  bool policy_changed(const std::string& before) const;
   bool prepare_for_request();
   bool look_up_listener();
   void begin_head();
@@ -177,6 +189,8 @@ class Session final : public SocketHandler, public CodecReceiver {
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<ConnectionFacts> facts_;
   std::unique_ptr<Codec> codec_;
+  tls::ServerLayer* tls_ = nullptr;  // the stream's; null: plain
+  std::unique_ptr<SessionHandshake> handshake_;
   Timer timer_;  // head, idle, lingering
   Deferred settle_;
   std::unique_ptr<Slice> unread_;            // what the codec has not taken yet

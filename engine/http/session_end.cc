@@ -11,7 +11,9 @@
 #include "engine/event/loop.h"
 #include "engine/http/core_settings.h"
 #include "engine/http/exchange.h"
+#include "engine/http/graph.h"
 #include "engine/http/session.h"
+#include "engine/tls/layer.h"
 #include "engine/worker.h"
 
 namespace weir::http {
@@ -98,6 +100,8 @@ void Session::on_timer() {
   } else if (state_ == State::proxy_header) {
     log(Severity::info,
         "client timed out (110: Connection timed out) while reading PROXY protocol");
+  } else if (state_ == State::handshake) {
+    log(Severity::info, "client timed out (110: Connection timed out) while SSL handshaking");
   }
   close(false);
   destroy();
@@ -133,6 +137,15 @@ void Session::move_to(size_t resource) {
     return;
   }
   look_up_listener();
+  if (!tls_ && !(listener_ && listener_->ssl)) return;
+  const std::string policy = tls_ ? tls_->context().policy_digest() : std::string();
+  if (state_ == State::handshake || !policy_changed(policy)) return;
+  if (state_ == State::idle && !has_exchanges() && !unread_) {
+    destroy();
+    return;
+  }
+  codec_->finish_connection();
+  for_each_exchange([](Exchange& exchange) { exchange.disable_keep_alive(); });
 }
 
 void Session::log_farewell() {

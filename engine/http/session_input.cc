@@ -24,6 +24,14 @@ void Session::on_readable() {
     drop_input();
     return;
   }
+  if (state_ == State::proxy_header && listener_->ssl && !read_proxy_header_before_tls()) {
+    settle();
+    return;
+  }
+  if (state_ == State::handshake && !shake_hands()) {
+    settle();
+    return;
+  }
   for (int reads = 0; wants_input() && stream_->maybe_readable(); ++reads) {
     if (reads == kReadsPerEvent) {
       stream_->read_later();

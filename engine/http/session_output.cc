@@ -71,6 +71,10 @@ void Session::write_some() {
 }
 
 void Session::on_writable() {
+  if (state_ == State::handshake) {
+    on_readable();
+    return;
+  }
   write_blocked_ = false;
   flush_wanted_ = true;
   if (state_ != State::lingering) settle();

@@ -84,9 +84,10 @@ std::string_view absolute_location(Request& request, std::string_view path) {
   }
   uint16_t port = settings.port_in_redirect ? local.port() : 0;
   ArenaText text(arena, 16 + host.size() + path.size());
-  text.append("http://");
+  const bool https = request.connection().tls != nullptr;
+  text.append(https ? "https://" : "http://");
   text.append(host);
-  if (port != 0 && port != 80) {
+  if (port != 0 && port != (https ? 443 : 80)) {
     text.push_back(':');
     text.append(std::to_string(port));
   }

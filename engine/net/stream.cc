@@ -66,7 +66,7 @@ WriteResult Stream::write(Chain& chain, const WriteLimits& limits) {
     size_t limit = limits.bytes - result.bytes;
     bool file = chain.front().is_file();
     if (file) limit = std::min(limit, chunk);
-    if (limit == 0) {
+    if (result.bytes >= limits.bytes || limit == 0) {
       result.state = WriteResult::State::limited;
       return result;
     }
@@ -77,7 +77,7 @@ WriteResult Stream::write(Chain& chain, const WriteLimits& limits) {
       result.error = transfer.error;
       return result;
     }
-    if (file) chunk -= transfer.bytes;
+    if (file) chunk -= std::min(chunk, transfer.bytes);
     result.bytes += transfer.bytes;
     chain.consume(transfer.bytes);
   }
@@ -94,6 +94,7 @@ Transfer Stream::shutdown() {
 }
 
 void Stream::close() {
+  if (layer_ && socket_.is_open()) layer_->shutdown(socket_);  // what goes at once
   socket_.close();
   layer_.reset();
 }

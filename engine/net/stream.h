@@ -100,7 +100,11 @@ class Stream final {
   bool maybe_readable() const {
     return socket_.maybe_readable() || (layer_ && layer_->pending() > 0);
   }
-  void read_later() { socket_.read_later(); }
+  void read_later() {
+    // The kernel may have nothing, and the layer something.
+    if (layer_ && layer_->pending() > 0) socket_.assume_readable();
+    socket_.read_later();
+  }
 
   // Writes as much of the chain as goes, and takes that off it: memory by writev (64 pieces a
   // call), file ranges by sendfile, or read into memory where the layer cannot.
@@ -109,6 +113,7 @@ class Stream final {
 
   // Ends our direction: the layer's farewell, then FIN. would_block: call again when writable.
   Transfer shutdown();
+  // With the layer's farewell, if it goes at once.
   void close();
   void close_with_reset();
 

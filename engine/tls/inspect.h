@@ -7,6 +7,7 @@
 namespace weir::tls {
 
 class Layer;
+class ServerLayer;
 
 // What the $ssl_* variables tell of a connection. Texts are made when somebody asks; empty where
 // there is nothing (a variable that is not found). Names are those of nginx's variables.
@@ -39,6 +40,8 @@ std::string client_verification_of(const Layer& layer);
 // As the handshake left it: X509_V_OK is 0.
 long verification_result(const Layer& layer);
 const char* verification_text(long result);
+// Its session, if it is kept, is not resumed.
+void forget_session(const ServerLayer& layer);
 // May the request of an `optional_no_ca` server go on with this result?
 bool is_missing_issuer(long result);
 

@@ -57,23 +57,40 @@ class Layer : public net::Layer {
   virtual int step();
   // After the last step: false refuses the connection (failure_ is set).
   virtual bool check_peer() { return true; }
-  Transfer outcome(Socket& socket, int result, bool writing, const char* call);
   void fail(Severity severity, std::string text, int error_number = 0);
-  void log_error(const char* call, int code, int error_number);
+  void set_buffer_size(size_t size) { buffer_size_ = static_cast<uint32_t>(size); }
+  void set_early(std::string bytes) { early_ = std::make_unique<std::string>(std::move(bytes)); }
 
   ssl_st* native_;
+  bool accepts_early_ : 1 = false;  // the handshake may bring early data
+  bool early_open_ : 1 = false;     // which goes on
+  const char* step_call_ = "SSL_do_handshake()";
+
+ private:
+  void bind(Socket& socket);
+  Transfer take_early(char* to, size_t size);
+  Transfer read_record(Socket& socket, char* to, size_t size);
+  Transfer blocked_or_failed(Socket& socket, int result, bool writing, const char* call);
+  Severity peers_severity() const;
+  void log_failure(const char* call, int code, int error_number);
+  // What OpenSSL wrote, gathered in `records`: to the socket. What does not go is kept.
+  Transfer push(Socket& socket, std::string& records);
+  Transfer push_kept(Socket& socket);
+  bool encrypt(Socket& socket, const char* data, size_t size, int& result);
+
+  Socket* socket_ = nullptr;  // once the handshake has begun
   std::unique_ptr<net::LayerFailure> failure_;
-  std::unique_ptr<std::string> early_;  // early data read during the handshake
+  std::unique_ptr<std::string> early_;   // early data, not read yet
+  std::unique_ptr<std::string> unsent_;  // encrypted, not sent yet
+  size_t sealed_ = 0;                    // bytes of the user that are in unsent_
   uint32_t buffer_size_ = 16 * 1024;
+  size_t retried_ = 0;              // of a write that the kernel's TLS must see again
+  bool on_descriptor_ : 1 = false;  // OpenSSL holds the descriptor itself (kernel TLS)
   bool handshaken_ : 1 = false;
   bool failed_ : 1 = false;
   bool ended_ : 1 = false;
-  bool waits_to_read_ : 1 = false;   // a write, or the handshake
-  bool waits_to_write_ : 1 = false;  // a read, or the handshake
-  bool kernel_sends_ : 1 = false;
-  bool accepts_early_ : 1 = false;
-  bool early_open_ : 1 = false;  // early data may still come
-  bool suspended_ : 1 = false;   // the user has to answer first: see ServerLayer::resume
+  bool holds_more_ : 1 = false;  // OpenSSL may have more than the last read took
+  bool read_wants_room_ : 1 = false;
 };
 
 // Who accepted a TLS connection and chooses for it. Called from inside handshake().
@@ -102,6 +119,8 @@ class ServerLayer final : public Layer {
   // The one chosen.
   const ServerContext& context() const { return *context_; }
   const std::shared_ptr<const ServerContext>& shared_context() const { return context_; }
+  // The one it began with, to whose sessions and tickets it belongs.
+  const ServerContext& first_context() const { return *first_context_; }
   // From load_credentials(): evaluated names, read from the disk or the cache of such certificates.
   // False: failure() says why.
   bool use_credential(const Credential& credential);
@@ -115,6 +134,7 @@ class ServerLayer final : public Layer {
 
  private:
   int step() override;
+  std::shared_ptr<const ServerContext> first_context_;
   std::shared_ptr<const ServerContext> context_;
   ServerUser* user_;
 };

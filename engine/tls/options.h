@@ -61,12 +61,16 @@ struct ServerOptions {
   std::string crl;
   OcspMode ocsp = OcspMode::off;
   std::string ocsp_responder;
+  std::string ocsp_cache;  // zone; empty: none
+  size_t ocsp_cache_size = 0;
   bool stapling = false;
   bool stapling_verify = false;
   std::string stapling_file;
   std::string stapling_responder;
   bool reject_handshake = false;
   bool early_data = false;
+  bool certificate_compression = false;
+  std::vector<std::string> ech_files;
   size_t buffer_size = 16 * 1024;
   SessionCacheOptions session_cache;
   int64_t session_timeout = 300;  // seconds

@@ -30,6 +30,7 @@ void read_server(Compiler& compiler, Scope& http, const Statement& statement) {
   auto server = std::make_unique<VirtualServer>();
   server->scope = std::make_unique<Scope>(conf::kServer, &http);
   build.current_server = server.get();
+  build.server_statements[server.get()] = &statement;
   build.graph().servers.push_back(std::move(server));
   compiler.visit(*statement.block, *build.current_server->scope);
   finish_server_addresses(compiler, statement);

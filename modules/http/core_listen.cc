@@ -22,6 +22,7 @@ struct ListenAddress {
   const Statement* first = nullptr;
   bool binds = false;  // asks for a socket of its own even beside a wildcard
   bool proxy_protocol = false;
+  bool ssl = false;
   VirtualServer* explicit_default = nullptr;
   std::vector<VirtualServer*> servers;  // in reading order
 };
@@ -46,6 +47,7 @@ struct ListenLine {
   bool sets_options = false;
   bool default_server = false;
   bool proxy_protocol = false;
+  bool ssl = false;
 };
 
 constexpr conf::UrlRules kListenRules{.default_port = 80, .listen = true};
@@ -146,9 +148,7 @@ bool read_parameter(Compiler& compiler, const Statement& statement, const conf::
   } else if (word.text == "proxy_protocol") {
     line.proxy_protocol = true;
   } else if (word.text == "ssl") {
-    compiler.error(statement, "the \"ssl\" parameter requires ngx_http_ssl_module",
-                   "this build of weir serves no TLS yet", &word);
-    return false;
+    line.ssl = true;
   } else if (word.text == "http2" || word.text == "quic") {
     compiler.error(statement,
                    "the " + quoted(word.text) + " parameter requires ngx_http_" +
@@ -200,6 +200,7 @@ void use_address(Compiler& compiler, const Statement& statement, const ListenLin
     known->explicit_default = server;
   }
   known->proxy_protocol |= line.proxy_protocol;
+  known->ssl |= line.ssl;
   known->servers.push_back(server);
 }
 
@@ -310,7 +311,8 @@ void add_names(Compiler& compiler, uint32_t closing_number, const ListenAddress&
                Listener& listener, const NameUses& uses) {
   const std::string text = listener.options.address.text();
   // nginx looks at names only where there is a choice of servers, or a capture to be made.
-  const bool named_by = address.servers.size() > 1 || captures(uses, *listener.default_server);
+  const bool named_by = listener.chooses_by_name =
+      address.servers.size() > 1 || captures(uses, *listener.default_server);
   for (VirtualServer* server : address.servers) {
     auto found = uses.find(server);
     if (found == uses.end()) {
@@ -356,6 +358,8 @@ void complete_listeners(Compiler& compiler, uint32_t closing_number) {
       auto listener = std::make_unique<Listener>();
       listener->options = address->options;
       listener->proxy_protocol = address->proxy_protocol;
+      listener->ssl = address->ssl;
+      listener->servers.assign(address->servers.begin(), address->servers.end());
       listener->default_server =
           address->explicit_default ? address->explicit_default : address->servers.front();
       const auto port = std::make_pair(where.family(), where.port());

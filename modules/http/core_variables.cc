@@ -318,11 +318,11 @@ Value get_version(VariableSource&, const Variable&) {
 Value get_pid(VariableSource& source, const Variable&) {
   return number_value(request_of(source), static_cast<uint64_t>(::getpid()));
 }
-Value get_scheme(VariableSource&, const Variable&) {
-  return Value::of("http");
+Value get_scheme(VariableSource& source, const Variable&) {
+  return Value::of(request_of(source).connection().tls ? "https" : "http");
 }
-Value get_https(VariableSource&, const Variable&) {
-  return Value::of("");
+Value get_https(VariableSource& source, const Variable&) {
+  return Value::of(request_of(source).connection().tls ? "on" : "");
 }
 
 Value get_capture(VariableSource& source, const Variable& variable) {

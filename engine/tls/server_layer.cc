@@ -1,0 +1,124 @@
+#include <cctype>
+
+#include "confparse/worlds.h"
+#include "engine/tls/context_data.h"
+#include "engine/tls/error.h"
+#include "engine/tls/files.h"
+#include "engine/tls/layer.h"
+#include "engine/tls/native.h"
+
+namespace weir::tls {
+namespace {
+
+constexpr size_t kEarlyRead = 16 * 1024;
+
+// The host name of the hello's server_name extension, lower case; empty when there is none.
+std::string server_name_of_hello(SSL* connection) {
+  const unsigned char* data = nullptr;
+  size_t size = 0;
+  if (SSL_client_hello_get0_ext(connection, TLSEXT_TYPE_server_name, &data, &size) == 0) return {};
+  // A list with its length; one entry: type, length, name (RFC 6066, section 3).
+  if (size < 5 || data[2] != TLSEXT_NAMETYPE_host_name) return {};
+  const size_t length = static_cast<size_t>(data[3]) << 8 | data[4];
+  if (length > size - 5 || length > TLSEXT_MAXLEN_host_name) return {};
+  std::string name(reinterpret_cast<const char*>(data) + 5, length);
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
+// What a change of context leaves behind in the connection.
+void take_over(SSL* connection, SSL_CTX* context) {
+  SSL_set_SSL_CTX(connection, context);
+  SSL_set_verify(connection, SSL_CTX_get_verify_mode(context),
+                 SSL_CTX_get_verify_callback(context));
+  SSL_set_verify_depth(connection, SSL_CTX_get_verify_depth(context));
+  SSL_clear_options(connection, SSL_get_options(connection) & ~SSL_CTX_get_options(context));
+  SSL_set_options(connection, SSL_CTX_get_options(context));
+  SSL_set_min_proto_version(connection, static_cast<int>(SSL_CTX_get_min_proto_version(context)));
+  SSL_set_max_proto_version(connection, static_cast<int>(SSL_CTX_get_max_proto_version(context)));
+}
+
+}  // namespace
+
+ServerLayer::ServerLayer(std::shared_ptr<const ServerContext> context, ServerUser& user)
+    : Layer(SSL_new(context->native())),
+      first_context_(context),
+      context_(std::move(context)),
+      user_(&user) {
+  if (!native_) {
+    fail(Severity::alert, "SSL_new() failed" + take_errors());
+    return;
+  }
+  SSL_set_accept_state(native_);
+  set_buffer_size(context_->options().buffer_size);
+  accepts_early_ = context_->options().early_data;
+  if (accepts_early_) step_call_ = "SSL_read_early_data()";
+}
+
+ServerLayer::~ServerLayer() = default;
+
+int ServerLayer::client_hello(int* alert) {
+  if (!user_) return SSL_CLIENT_HELLO_SUCCESS;
+  auto chosen = user_->choose(server_name_of_hello(native_));
+  if (chosen && chosen != context_) {
+    take_over(native_, chosen->native());
+    context_ = std::move(chosen);
+    set_buffer_size(context_->options().buffer_size);
+  }
+  if (!context_->options().reject_handshake) return SSL_CLIENT_HELLO_SUCCESS;
+  *alert = SSL_AD_UNRECOGNIZED_NAME;
+  return SSL_CLIENT_HELLO_ERROR;
+}
+
+int ServerLayer::step() {
+  if (!accepts_early_) return SSL_do_handshake(native_);
+  std::string bytes(kEarlyRead, '\0');
+  size_t got = 0;
+  switch (SSL_read_early_data(native_, bytes.data(), bytes.size(), &got)) {
+    case SSL_READ_EARLY_DATA_SUCCESS:
+      accepts_early_ = false;
+      early_open_ = true;
+      bytes.resize(got);
+      if (got > 0) set_early(std::move(bytes));
+      return 1;
+    case SSL_READ_EARLY_DATA_FINISH:
+      accepts_early_ = false;
+      step_call_ = "SSL_do_handshake()";
+      return SSL_do_handshake(native_);
+    default:
+      return 0;
+  }
+}
+
+bool ServerLayer::in_early_data() const {
+  return SSL_is_init_finished(native_) == 0;
+}
+
+bool ServerLayer::use_credential(const Credential& credential) {
+  conf::RealWorld world;
+  std::string problem;
+  const auto chain = load_certificate(world, credential.certificate, problem);
+  if (!chain) {
+    fail(Severity::error, std::move(problem));
+    return false;
+  }
+  const auto key = load_key(world, credential.key, context_->options().password_file, problem);
+  if (!key) {
+    fail(Severity::error, std::move(problem));
+    return false;
+  }
+  if (SSL_use_certificate(native_, chain->leaf.get()) == 0) {
+    fail(Severity::error, "SSL_use_certificate() failed" + take_errors());
+    return false;
+  }
+  SSL_clear_chain_certs(native_);
+  for (const X509Pointer& certificate : chain->rest)
+    SSL_add1_chain_cert(native_, certificate.get());
+  if (SSL_use_PrivateKey(native_, key->key.get()) == 0) {
+    fail(Severity::error, "SSL_use_PrivateKey() failed" + take_errors());
+    return false;
+  }
+  return true;
+}
+
+}  // namespace weir::tls

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "confparse/template.h"
+#include "engine/tls/context.h"
+#include "engine/tls/options.h"
+
+namespace weir::tls {
+
+// ssl_certificate_cache: of certificates whose names have variables.
+struct CertificateCache {
+  size_t most = 0;        // 0: off
+  int64_t inactive = 10;  // seconds
+  int64_t valid = 60;
+};
+
+// The settings of a server of http or stream: read by the TLS modules of both (modules/shared/ssl),
+// used when connections are accepted.
+struct ServerSettings {
+  ServerOptions options;
+  // As written, ssl_certificate and ssl_certificate_key by place.
+  std::vector<conf::Template> certificates;
+  std::vector<conf::Template> keys;
+  CertificateCache cache;
+  std::shared_ptr<const ServerContext> context;  // null: the server has no certificate
+};
+
+}  // namespace weir::tls

@@ -1,0 +1,105 @@
+#include "modules/shared/ssl.h"
+#include "engine/http/builder.h"
+#include "engine/http/connection_facts.h"
+#include "engine/http/request.h"
+#include "modules/http/modules.h"
+#include "modules/shared/ssl_variables.h"
+
+// ngx_http_ssl_module: registers the shared TLS settings and variables with http.
+namespace weir::http {
+namespace {
+
+using namespace conf;
+
+const tls::Layer* layer_of(VariableSource& source) {
+  return static_cast<Request&>(source).connection().tls;
+}
+
+Value get_early_data(VariableSource& source, const Variable&) {
+  const tls::ServerLayer* layer = static_cast<Request&>(source).connection().tls;
+  return layer && layer->in_early_data() ? Value::of("1") : Value::none();
+}
+
+void set_buffer_size(Compiler& compiler, Scope& scope, const Statement& statement) {
+  Bytes size;
+  if (!read_setting(compiler, scope, statement, size)) return;
+  if (size.value == 0) {
+    compiler.error(statement, "\"ssl_buffer_size\" must be positive", {}, &statement.words[1]);
+    return;
+  }
+  scope.write<tls::ServerSettings>().options.buffer_size = size.value;
+}
+
+constexpr uint32_t kWhere = kHttp | kServer;
+
+constexpr Directive kOwnDirectives[] = {
+    {.name = "ssl_buffer_size",
+     .where = kWhere,
+     .args = {1, 1},
+     .initial = "16k",
+     .set = set_buffer_size,
+     .doc = "Most bytes of an answer that are encrypted as one record."},
+    {.name = "ssl_early_data",
+     .where = kWhere,
+     .args = {1, 1},
+     .form = Form::flag,
+     .initial = "off",
+     .set = shared::ssl::set_flag,
+     .doc = "Takes requests in TLS 1.3 early data, which may be replayed."},
+};
+
+constexpr auto kDirectives = [] {
+  constexpr auto& common = shared::ssl::kDirectives<kWhere>;
+  std::array<Directive, std::size(kOwnDirectives) + common.size()> all{};
+  size_t count = 0;
+  for (const Directive& directive : common) all[count++] = directive;
+  for (const Directive& directive : kOwnDirectives) all[count++] = directive;
+  return all;
+}();
+
+void prepare(Compiler& compiler, Scope&) {
+  shared::ssl::define_variables<layer_of>(compiler.variables(), true);
+  Variable early;
+  early.name = "ssl_early_data";
+  early.get = get_early_data;
+  early.cacheable = false;
+  early.changeable = true;
+  compiler.variables().define(std::move(early));
+}
+
+void finish(Compiler& compiler, Scope& self, const Scope*) {
+  if (self.context() == kServer) shared::ssl::finish_server(compiler, self, "HTTP");
+}
+
+bool has_certificate(const VirtualServer& server) {
+  return !server.scope->get<tls::ServerSettings>().certificates.empty();
+}
+
+// Every `listen … ssl` needs a certificate: the default server's; where that rejects handshakes,
+// each other server's.
+void complete(Compiler& compiler, Scope&) {
+  Builder& build = builder(compiler);
+  for (const auto& listener : build.graph().listeners) {
+    if (!listener->ssl || has_certificate(*listener->default_server)) continue;
+    const auto& options = listener->default_server->scope->get<tls::ServerSettings>().options;
+    for (const VirtualServer* server : listener->servers) {
+      if (!options.reject_handshake && server != listener->default_server) continue;
+      const auto& own = server->scope->get<tls::ServerSettings>().options;
+      if (has_certificate(*server) || own.reject_handshake) continue;
+      compiler.error(*build.server_statements.at(server),
+                     "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive");
+      break;
+    }
+  }
+}
+
+}  // namespace
+
+const Module kSslModule{.name = "ngx_http_ssl_module",
+                        .directives = kDirectives,
+                        .prepare = prepare,
+                        .finish = finish,
+                        .complete = complete,
+                        .configure_argument = "--with-http_ssl_module"};
+
+}  // namespace weir::http
