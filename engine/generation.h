@@ -46,6 +46,9 @@ class Generation final : public RefCounted {
   std::unique_ptr<conf::Scope> root;  // main scope: core settings
   std::unique_ptr<http::Graph> http;  // null without an http block
   Resources resources;
+  // Kept by those who write to this generation's log files when it may be gone itself (tunnels):
+  // the files stay open as long.
+  std::shared_ptr<const void> log_use;
 };
 
 }  // namespace weir
