@@ -102,8 +102,6 @@ class Compiler {
   // stands under.
   void error_at_close(const Statement& statement, std::string text, std::string help = {},
                       const Word* about = nullptr);
-  // Inside finish() and complete(): a problem of the module whose text has no place. Sorted as
-  // error() would be there.
   // The outermost block (http, stream, the file) that is being compiled: its closing brace is where
   // finish() and complete() report.
   const Block& root_block() const { return *root_block_; }

@@ -56,8 +56,15 @@ class Sessions {
   // After Worker::generation was replaced; `before` is the one it replaced. Connections keep their
   // listener by its address; those whose listener is gone close when they are idle.
   void generation_changed(const Generation& before);
-  // Closes all at once, with what they are doing (worker_shutdown_timeout, TERM).
+  // Ends what all of them are doing, as if the clients had gone (worker_shutdown_timeout): handlers
+  // unwind and requests are logged in the next rounds of the loop.
+  void give_up_all();
+  // Closes all at once, with what they are doing; logs nothing.
   void close_all();
+
+  // Closes idle connections to make room: an eighth of them, at most 32, those first whose time is
+  // up soonest. Not from inside an idle session. How many it closed.
+  size_t close_some_idle();
 
   size_t count() const { return count_; }
   Worker& worker() { return worker_; }
@@ -148,6 +155,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool end_exchange(Exchange& exchange);
   Exchange* find_over();
   bool is_drained() const;
+  bool may_be_reused() const;
   bool wants_input() const;
   bool read_once();
   void take_input(Slice bytes);
