@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "engine/http/connection_facts.h"
 #include "engine/http/core_settings.h"
 #include "engine/http/files.h"
 #include "engine/http/graph.h"
