@@ -9,7 +9,8 @@
 
 namespace weir::http {
 
-// HTTP/1: counts the exchanges of a connection (1, 2, …). HTTP/2: the stream id.
+// HTTP/1: counts the exchanges of a connection (1, 2, …). HTTP/2: the codec's handle of a stream, of
+// use until forget(); never 0.
 using StreamId = uint32_t;
 
 enum class Role : uint8_t { server, client };
@@ -61,6 +62,16 @@ class CodecReceiver {
   virtual void on_goaway(StreamId last_processed) = 0;
   virtual void on_writable(StreamId stream) = 0;  // HTTP/2: window opened
 
+  // --- connections with several streams; the rest need not know
+  // Client role: what can_open_stream() says may have changed.
+  virtual void on_settings() {}
+  virtual void on_pong() {}  // the answer to send_ping()
+  // The connection is over: every open stream gets its on_reset after this. Static text, in nginx's
+  // words. output() may hold a farewell.
+  virtual void on_connection_error(const char* /*reason*/) {}
+  // Milliseconds of a clock that never goes back, for limits of rates.
+  virtual uint64_t now() const { return 0; }
+
  protected:
   ~CodecReceiver() = default;
 };
@@ -110,6 +121,23 @@ class Codec {
   virtual void next_exchange() = 0;
   // Frees every buffer that an idle connection does not need.
   virtual void release_memory() = 0;
+
+  // --- several streams (HTTP/2). A codec with one leaves these as they are.
+  virtual bool multiplexes() const { return false; }
+  // Client role: would open_stream() give a stream now? (The peer's limit, GOAWAY, ids.)
+  virtual bool can_open_stream() const { return idle() && reusable(); }
+  // Streams that are open or not yet forgotten.
+  virtual size_t stream_count() const { return idle() ? 0 : 1; }
+  // The receiver is done with the stream: nothing is told of it any more. One that has not ended is
+  // reset: NO_ERROR when our side has ended, else CANCEL (client) or INTERNAL_ERROR (server).
+  virtual void forget(StreamId /*stream*/) {}
+  // Bytes on the wire for the stream so far, frames and all; until forget().
+  virtual uint64_t stream_bytes(StreamId /*stream*/) const { return 0; }
+  // The peer's window keeps what send_data() left.
+  virtual bool is_blocked(StreamId /*stream*/) const { return false; }
+  virtual void send_ping() {}
+  // Nothing more will be read or sent: close when the output is out.
+  virtual bool wants_close() const { return false; }
 };
 
 // Limits of received heads (nginx's directives, per listener's default server until the virtual

@@ -163,6 +163,7 @@ struct MessageHead {
   std::string_view scheme;        // absolute form or :scheme
   std::string_view authority;     // absolute form or :authority; empty when absent
   std::string_view protocol;      // as in the request line, "HTTP/1.1"; empty for HTTP/0.9
+  std::string_view connect_protocol;  // :protocol of an extended CONNECT (RFC 8441)
   std::string_view host;  // validated (framing.h validate_host): lower case, without port and
                           // final dot; from the absolute form, else from Host; may be empty
                           // (HTTP/1.0 and 0.9 only)
@@ -186,6 +187,8 @@ struct MessageHead {
   bool chunked_allowed = true;  // chunked_transfer_encoding
   uint32_t keep_alive_seconds =
       0;  // keepalive_timeout's second value: Keep-Alive: timeout=N; 0: none
+  // response to be sent, HTTP/2: the most body bytes in one frame; 0: the protocol's 16384
+  uint32_t frame_size = 0;
 };
 
 }  // namespace weir::http

@@ -1,0 +1,94 @@
+#include "engine/http/h2/field_writer.h"
+
+#include <algorithm>
+
+#include "engine/http/framing.h"
+
+namespace weir::http::h2 {
+namespace {
+
+constexpr size_t kTextSize = 4096;
+
+}  // namespace
+
+FieldWriter& FieldWriter::of_thread() {
+  thread_local FieldWriter writer;
+  return writer;
+}
+
+void FieldWriter::clear() {
+  fields_.clear();
+  long_texts_.clear();
+  text_.clear();
+  text_.reserve(kTextSize);
+}
+
+void FieldWriter::copy_all() {
+  for (nghttp2_nv& field : fields_) {
+    field.flags &=
+        static_cast<uint8_t>(~(NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE));
+  }
+}
+
+void FieldWriter::add(std::string_view name, std::string_view value, bool secret) {
+  nghttp2_nv field;
+  field.name = reinterpret_cast<uint8_t*>(const_cast<char*>(name.data()));
+  field.namelen = name.size();
+  field.value = reinterpret_cast<uint8_t*>(const_cast<char*>(value.data()));
+  field.valuelen = value.size();
+  field.flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
+  if (secret) field.flags |= NGHTTP2_NV_FLAG_NO_INDEX;
+  fields_.push_back(field);
+}
+
+// Room for text that stays where it is until clear(): earlier fields point into it.
+char* FieldWriter::room(size_t size) {
+  if (text_.size() + size > text_.capacity()) {
+    return long_texts_.emplace_front(size, '\0').data();
+  }
+  const size_t from = text_.size();
+  text_.resize(from + size);
+  return text_.data() + from;
+}
+
+void FieldWriter::add_number(std::string_view name, uint64_t value) {
+  char digits[20];
+  size_t from = sizeof digits;
+  do {
+    digits[--from] = static_cast<char>('0' + value % 10);
+    value /= 10;
+  } while (value != 0);
+  const size_t size = sizeof digits - from;
+  char* to = room(size);
+  std::copy(digits + from, digits + sizeof digits, to);
+  add(name, std::string_view(to, size));
+}
+
+std::string_view FieldWriter::lower(std::string_view name) {
+  const bool capitals =
+      std::any_of(name.begin(), name.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  if (!capitals) return name;
+  char* to = room(name.size());
+  std::transform(name.begin(), name.end(), to,
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+  return {to, name.size()};
+}
+
+void FieldWriter::add(const Header& header) {
+  switch (header.id) {
+    case HeaderId::te:
+      if (!equals_ignoring_case(header.value, "trailers")) return;
+      break;
+    case HeaderId::trailer:
+      break;
+    case HeaderId::host:
+    case HeaderId::http2_settings:
+      return;
+    default:
+      if (is_hop_by_hop(header.id)) return;
+  }
+  const bool secret = header.id == HeaderId::authorization || header.id == HeaderId::set_cookie;
+  add(lower(header.name), header.value, secret);
+}
+
+}  // namespace weir::http::h2
