@@ -97,6 +97,15 @@ Task<int> ClientBody::read_all(Request& request) {
   return read_whole(*this, request);
 }
 
+Task<int> ClientBody::read_early(Request& request) {
+  early_ = true;
+  return read_whole(*this, request);
+}
+
+BodyInFile ClientBody::in_file() const {
+  return early_ ? BodyInFile::off : reader_->settings<CoreSettings>().client_body_in_file_only;
+}
+
 void ClientBody::begin_streaming(Request& request) {
   if (mode_ == Mode::waiting) begin(request, Mode::streaming);
 }
@@ -108,6 +117,7 @@ void ClientBody::consumed(size_t bytes) {
 void ClientBody::discard() {
   if (mode_ == Mode::discarding) return;
   if (mode_ == Mode::storing && (ended_ || error_ != 0)) return;
+  if (mode_ != Mode::waiting) length_at_discard_ = exchange_.received();
   size_t owed = arrived_.bytes();
   arrived_.clear();
   begin(exchange_.main(), Mode::discarding);
@@ -199,7 +209,7 @@ void ClientBody::stored_enough() {
   if (length_.kind == BodyLength::Kind::exact) return;  // checked when the location was found
   reader_->log(Severity::error, "client intended to send too large chunked body: " +
                                     std::to_string(received_) + " bytes");
-  fail(413);
+  refuse(413);
 }
 
 bool ClientBody::store(Slice data) {
@@ -210,7 +220,7 @@ bool ClientBody::store(Slice data) {
   if (length_.kind == BodyLength::Kind::exact && length_.bytes < limit + limit / 4) {
     limit = static_cast<size_t>(length_.bytes);
   }
-  bool to_file = settings.client_body_in_file_only != BodyInFile::off;
+  bool to_file = in_file() != BodyInFile::off;
   // What came with the head, in the buffer for heads, needs no other.
   if (ended_ && exchange_.fits_head_buffer(received_)) limit = std::max<size_t>(limit, received_);
   if (!to_file && !file_ && !buffer_ && stored_.empty() && data.size() <= limit) {
@@ -266,8 +276,8 @@ bool ClientBody::open_file() {
   }
   file_ = make_ref<File>(descriptor);
   file_name_ = std::move(name);
-  keep_file_ = settings.client_body_in_file_only == BodyInFile::on;
-  if (settings.client_body_in_file_only == BodyInFile::off) {
+  keep_file_ = in_file() == BodyInFile::on;
+  if (in_file() == BodyInFile::off) {
     reader_->log(Severity::warn,
                  "a client request body is buffered to a temporary file " + file_name_);
   }
@@ -294,8 +304,8 @@ bool ClientBody::write_file(std::string_view data) {
 void ClientBody::finish_storing() {
   if (stored_done_) return;
   stored_done_ = true;
-  if (reader_->settings<CoreSettings>().client_body_in_file_only != BodyInFile::off && !file_ &&
-      reader_->headers().find(HeaderId::content_length) != nullptr) {
+  if (in_file() != BodyInFile::off && !file_ &&
+      (present() || reader_->headers().find(HeaderId::content_length) != nullptr)) {
     if (!open_file()) return;
   }
   if (file_) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/event/timer.h"
+#include "engine/http/core_settings.h"
 #include "engine/http/request_body.h"
 
 namespace weir::http {
@@ -22,6 +23,9 @@ class ClientBody final : public RequestBody {
 
   // --- for readers
   Task<int> read_all(Request& request) override;
+  // client_body_early_read: read_all() for a server, whose client_body_in_file_only does not count.
+  Task<int> read_early(Request& request);
+  bool is_kept() const override { return mode_ == Mode::storing; }
   const Chain& stored() const override { return stored_; }
   uint64_t stored_bytes() const override { return stored_.bytes(); }
   std::string_view temp_file_name() const override { return file_name_; }
@@ -45,6 +49,15 @@ class ClientBody final : public RequestBody {
   void on_end();
   // Malformed chunks (400), a client that left (400), too slow (408).
   void fail(int status);
+  // The same, of a body that broke the rules: none of it counts in $request_length.
+  void refuse(int status) {
+    refused_ = refused_ || error_ == 0;
+    fail(status);
+  }
+  bool was_refused() const { return refused_; }
+  // What had been received of the request when the body was no longer wanted by who had asked for
+  // it; 0: nobody had.
+  uint64_t length_at_discard() const { return length_at_discard_; }
   bool complete() const { return ended_ || !present(); }
   bool was_asked_for() const { return mode_ != Mode::waiting; }
   bool is_discarding() const { return mode_ == Mode::discarding; }
@@ -58,6 +71,7 @@ class ClientBody final : public RequestBody {
   void begin(Request& request, Mode mode);
   void send_continue();
   void take_arrived();
+  BodyInFile in_file() const;
   bool store(Slice data);
   void finish_storing();
   bool buffer(std::string_view data);
@@ -81,7 +95,10 @@ class ClientBody final : public RequestBody {
   bool ended_ = false;
   bool stored_done_ = false;
   bool continue_settled_ = false;
+  bool early_ = false;  // read before there was a location
   bool keep_file_ = false;
+  bool refused_ = false;
+  uint64_t length_at_discard_ = 0;
 };
 
 }  // namespace weir::http

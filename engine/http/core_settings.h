@@ -26,6 +26,8 @@ struct ServerSettings {
   HeadLimits head_limits;
   bool merge_slashes = true;
   Bytes connection_pool_size, request_pool_size;
+  std::vector<conf::Template> body_early_read;
+  const conf::Scope* body_early_read_scope = nullptr;
 };
 
 struct ErrorPageRule {

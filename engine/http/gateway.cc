@@ -99,7 +99,8 @@ Task<int> GatewayRun::prepare_body() {
     co_return 0;
   }
   const bool replayable =
-      settings_.request_buffering || plan_.has_own_body || !settings_.pass_request_body ||
+      settings_.request_buffering || body.is_kept() || plan_.has_own_body ||
+      !settings_.pass_request_body ||
       (body.length().kind == BodyLength::Kind::chunked && !plan_.can_stream_unknown_length);
   if (!replayable) {
     body.begin_streaming(request_);
@@ -189,6 +190,7 @@ GatewayRun::Step GatewayRun::begin_attempt() {
   const upstream::Selection::Peer* peer = selection_->next();
   if (!peer) {
     request_.set_activity("connecting to upstream");
+    exchange_ = nullptr;  // the attempt before this one has its own counts
     record_.begin(cluster_->host);
     log(Severity::error, "no live upstreams");
     return attempt_failed(NextUpstream::error, 502, true);
@@ -231,7 +233,7 @@ GatewayRun::Step GatewayRun::open_connection(const net::Address& address) {
   cached_ = connection_ != nullptr;
   if (!connection_) {
     const net::ConnectOptions options = connect_options(ok);
-    if (worker_.connections >= worker_.connection_limit) {
+    if (!worker_.has_room()) {
       log(Severity::alert,
           std::to_string(worker_.connection_limit) + " worker_connections are not enough");
       return finish_with(500);

@@ -30,6 +30,8 @@ class RequestBody {
 
   // 0, or the status to end with: 413, 400, 408, 500; 499 when the client left.
   virtual Task<int> read_all(Request& request) = 0;
+  // Somebody reads, or has read, all of it (client_body_early_read): it will not be streamed.
+  virtual bool is_kept() const { return false; }
   // After read_all: the whole body: memory slices, then a file range. Copy before consuming.
   virtual const Chain& stored() const = 0;
   virtual uint64_t stored_bytes() const = 0;

@@ -1,15 +1,24 @@
 #pragma once
 
+#include <span>
+
 #include "confparse/compiler.h"
 #include "engine/http/builder.h"
 
-// ngx_http_core_module in parts: the directive table (core.cc), blocks, listening, values and
-// variables. Everything here is called while a configuration is compiled.
+// ngx_http_core_module in parts: directive tables, blocks, listening, values and variables.
+// Everything here is called while a configuration is compiled.
 namespace weir::http::core {
 
 using conf::Compiler;
 using conf::Scope;
 using conf::Statement;
+
+// The directive table in parts, by idea (core_files.cc, core_request.cc, core_connection.cc,
+// core_answers.cc); core.cc joins them.
+std::span<const conf::Directive> file_directives();
+std::span<const conf::Directive> request_directives();
+std::span<const conf::Directive> connection_directives();
+std::span<const conf::Directive> answer_directives();
 
 // blocks (core_blocks.cc)
 void read_http(Compiler&, Scope&, const Statement&);
@@ -41,6 +50,8 @@ void set_open_file_cache(Compiler&, Scope&, const Statement&);
 void set_resolver(Compiler&, Scope&, const Statement&);
 void set_pool_size(Compiler&, Scope&, const Statement&);
 void set_early_hints(Compiler&, Scope&, const Statement&);
+// client_body_early_read, at the beginning of the first phase.
+PhaseResult read_body_early(Request&);
 void set_client_body_temp_path(Compiler&, Scope&, const Statement&);
 void set_error_log(Compiler&, Scope&, const Statement&);
 
