@@ -114,8 +114,9 @@ int Master::run() {
 void Master::clean_up() {
   drop_reload();
   control_.remove();
-  if (unlink(plan_.core.pid_file.c_str()) != 0) {
-    log_.write(Severity::alert, "unlink() \"" + plan_.core.pid_file + "\" failed", errno);
+  const std::string pid_file = new_binary_ > 0 ? old_pid_file() : plan_.core.pid_file;
+  if (unlink(pid_file.c_str()) != 0) {
+    log_.write(Severity::alert, "unlink() \"" + pid_file + "\" failed", errno);
   }
   close_sockets(listeners_, nullptr);
 }
@@ -193,7 +194,7 @@ void Master::handle_signal(const signalfd_siginfo& info) {
       if (start_.daemonized) action = ", stop accepting connections";
       break;
     case SIGUSR2:
-      action = ", ignoring";
+      action = ignores_upgrade() ? ", ignoring" : ", changing binary";
       break;
     default:
       break;
@@ -220,6 +221,9 @@ void Master::handle_signal(const signalfd_siginfo& info) {
       no_accept_ = true;
       for (Worker& worker : workers_) quit_worker(worker);
       break;
+    case SIGUSR2:
+      change_binary();
+      break;
     case SIGCHLD:
       reap();
       break;
@@ -233,8 +237,13 @@ void Master::stop_workers(Stop how) {
   stop_ = how;
   drop_reload();
   control_.answer(false, "nginx: [notice] the service stops\n");
-  // Nobody will accept again: connecting must fail, not wait.
-  close_sockets(listeners_, nullptr);
+  // Nobody will accept again: connecting must fail, not wait. Files of unix sockets stay for the
+  // process that serves beside this one.
+  if (is_accompanied()) {
+    close_sockets_only(listeners_, nullptr);
+  } else {
+    close_sockets(listeners_, nullptr);
+  }
   if (how == Stop::quit) {
     for (Worker& worker : workers_) quit_worker(worker);
     return;
@@ -302,6 +311,10 @@ void Master::reap() {
     if (pid <= 0) return;
     if (reload_ && reload_->helper == pid) {
       helper_gone(status);
+      continue;
+    }
+    if (pid == new_binary_) {
+      new_binary_gone(status);
       continue;
     }
     // What it said last counts; that may end a reload and fork others.

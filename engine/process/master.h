@@ -28,6 +28,8 @@ class Master {
     std::span<const conf::Module* const> modules;
     Locations locations;
     bool daemonized = false;
+    bool successor = false;  // started by the master that it takes over from
+    pid_t parent = 0;        // at the start
   };
   // `plan` is in force, `resources` are opened for it, `log` writes to its targets.
   Master(const Start& start, ProcessLog& log, MemoryFile plan_file, Plan plan,
@@ -86,6 +88,14 @@ class Master {
   void tell(const Worker& worker, const Message& message, const std::vector<int>& descriptors);
   void quit_worker(Worker& worker);
 
+  // master_upgrade.cc
+  bool ignores_upgrade() const;
+  void change_binary();
+  void new_binary_gone(int status);
+  void resume_old_binary();
+  bool is_accompanied() const;
+  std::string old_pid_file() const { return plan_.core.pid_file + ".oldbin"; }
+
   // master_reload.cc
   void begin_reload();
   void helper_gone(int status);
@@ -116,6 +126,7 @@ class Master {
   std::vector<Worker> workers_;
   std::unique_ptr<Reload> reload_;
   bool reload_again_ = false;
+  pid_t new_binary_ = 0;    // the master that is to take over
   bool no_accept_ = false;  // WINCH: workers have left and are not forked again
   Stop stop_ = Stop::no;
   int64_t kill_at_ = 0;

@@ -42,6 +42,10 @@ void Master::begin_reload() {
     control_.answer(false, "nginx: [notice] the service stops\n");
     return;
   }
+  if (new_binary_ > 0) {
+    resume_old_binary();
+    return;
+  }
   if (reload_) {
     reload_again_ = true;
     return;

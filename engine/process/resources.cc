@@ -170,7 +170,7 @@ void remove_socket_file(const net::ListenOptions& options) {
 
 // Closes every descriptor of `set` that is not in `other`, and removes files of unix sockets that
 // `other` does not listen on.
-void close_difference(ListenerSet& set, const ListenerSet* other) {
+void close_difference(ListenerSet& set, const ListenerSet* other, bool remove_files = true) {
   for (ListeningSockets& sockets : set.sockets) {
     bool was_ours = false;
     for (int& descriptor : sockets.descriptors) {
@@ -180,7 +180,8 @@ void close_difference(ListenerSet& set, const ListenerSet* other) {
       }
       descriptor = -1;
     }
-    if (was_ours && (!other || !other->find(sockets.options))) remove_socket_file(sockets.options);
+    if (remove_files && was_ours && (!other || !other->find(sockets.options)))
+      remove_socket_file(sockets.options);
   }
   set.sockets.clear();
 }
@@ -239,6 +240,10 @@ void abandon(OpenedResources& opened, ProcessLog& log) {
 
 void close_sockets(ListenerSet& set, const ListenerSet* kept) {
   close_difference(set, kept);
+}
+
+void close_sockets_only(ListenerSet& set, const ListenerSet* kept) {
+  close_difference(set, kept, false);
 }
 
 void close_unused(ListenerSet& before, const ListenerSet& after) {

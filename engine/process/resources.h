@@ -62,6 +62,8 @@ void abandon(OpenedResources& opened, ProcessLog& log);
 
 // Closes the sockets that are not in `kept` (null: all), with the files of unix sockets.
 void close_sockets(ListenerSet& set, const ListenerSet* kept);
+// The same, leaving the files: another process listens there (binary upgrade).
+void close_sockets_only(ListenerSet& set, const ListenerSet* kept);
 // Closes what `before` had and `after` has not; removes the files of unix sockets that are gone.
 void close_unused(ListenerSet& before, const ListenerSet& after);
 // Removes the files of unix sockets (the end of the service).

@@ -23,6 +23,7 @@
 #include "engine/process/process_log.h"
 #include "engine/process/resources.h"
 #include "engine/process/single.h"
+#include "engine/process/upgrade.h"
 
 namespace weir::process {
 
@@ -70,8 +71,9 @@ void note_start(const Plan& plan, ProcessLog& log) {
                                   std::to_string(limit.rlim_max));
 }
 
-// To the background: true in the process that goes on there.
-bool become_daemon(ProcessLog& log) {
+// To the background: true in the process that goes on there, whose `parent` has gone.
+bool become_daemon(ProcessLog& log, pid_t& parent) {
+  parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) {
     log.write(Severity::emerg, "fork() failed", errno);
@@ -93,6 +95,9 @@ bool become_daemon(ProcessLog& log) {
 
 int run_service(std::span<const conf::Module* const> modules, const Locations& locations) {
   ProcessLog log(locations.error_log);
+  const bool successor = is_successor();
+  pid_t parent = getppid();
+  ListenerSet inherited = take_inherited_sockets(log);
   MemoryFile file;
   if (!read_plan(modules, locations, log, file)) return 1;
   Plan plan;
@@ -113,15 +118,17 @@ int run_service(std::span<const conf::Module* const> modules, const Locations& l
   if (plan.core.master_process) {
     options.slots = static_cast<uint32_t>(std::max<int64_t>(1, plan.core.worker_processes));
   }
+  if (successor) options.before = &inherited;
   OpenedResources resources;
   if (!open_resources(plan, options, log, resources, true)) return 1;
+  close_sockets_only(inherited, &resources.listeners);
   note_start(plan, log);
   Master::block_signals();
-  const bool background = plan.core.daemon;
-  if (background && !become_daemon(log)) return 0;
+  const bool background = successor || plan.core.daemon;
+  if (!successor && plan.core.daemon && !become_daemon(log, parent)) return 0;
   if (const int error = write_pid_file(plan.core.pid_file)) {
     log.write(Severity::emerg, "open() \"" + plan.core.pid_file + "\" failed", error);
-    remove_socket_files(resources.listeners);
+    if (!successor) remove_socket_files(resources.listeners);
     return 1;
   }
   log.redirect_standard_error();
@@ -130,8 +137,8 @@ int run_service(std::span<const conf::Module* const> modules, const Locations& l
     return run_single(modules, locations, log, std::move(file), std::move(plan),
                       std::move(resources));
   }
-  Master master({modules, locations, background}, log, std::move(file), std::move(plan),
-                std::move(resources));
+  Master master({modules, locations, background, successor, parent}, log, std::move(file),
+                std::move(plan), std::move(resources));
   return master.run();
 }
 

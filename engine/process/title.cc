@@ -13,6 +13,7 @@ namespace {
 char* g_space = nullptr;
 size_t g_size = 0;
 std::string g_words;
+std::vector<std::string> g_command_line;
 
 }  // namespace
 
@@ -22,6 +23,7 @@ void remember_title_space(int count, char** words) {
   for (int i = 0; i < count; ++i) {
     if (i > 0) g_words += ' ';
     g_words += words[i];
+    g_command_line.emplace_back(words[i]);
     if (words[i] == end) end += std::strlen(words[i]) + 1;
   }
   for (char** variable = environ; *variable; ++variable) {
@@ -42,6 +44,10 @@ void set_title(std::string_view title) {
 
 std::string_view command_words() {
   return g_words;
+}
+
+const std::vector<std::string>& command_line() {
+  return g_command_line;
 }
 
 }  // namespace weir::process

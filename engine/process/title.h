@@ -1,6 +1,8 @@
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace weir::process {
 
@@ -11,5 +13,7 @@ void remember_title_space(int count, char** words);
 void set_title(std::string_view title);
 // The words of the command line, joined by spaces.
 std::string_view command_words();
+// The words themselves, the program first.
+const std::vector<std::string>& command_line();
 
 }  // namespace weir::process
