@@ -53,6 +53,9 @@ class Generation final : public RefCounted {
   Resources resources;
   // In the order of Resources::zones; a worker attaches them before the generation is in force.
   std::vector<std::shared_ptr<zone::Zone>> zones;
+  // Kept by those who write to this generation's log files when it may be gone itself (tunnels):
+  // the files stay open as long.
+  std::shared_ptr<const void> log_use;
 };
 
 }  // namespace weir

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "confparse/ref.h"
 #include "engine/event/loop.h"
@@ -32,6 +33,14 @@ struct Worker {
   uint32_t slot = 0;      // worker number, for reuseport
   uint64_t next_temp_file = 1;
   AccessSinks* access_sinks = nullptr;  // outlives generations; null where nothing is logged
+  // Ends idle client connections, those first that have been idle for longest.
+  std::function<void()> make_room = {};
+
+  // Is there room for one more connection? When little is left, idle ones make some first.
+  bool has_room() {
+    if (connections + connection_limit / 16 >= connection_limit && make_room) make_room();
+    return connections < connection_limit;
+  }
 };
 
 }  // namespace weir

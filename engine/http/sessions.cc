@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "engine/event/loop.h"
@@ -69,6 +70,28 @@ void Sessions::generation_changed(const Generation& before) {
     size_t resource = session->resource_;
     session->move_to(resource < moved.size() ? moved[resource] : Session::kNoResource);
   }
+}
+
+size_t Sessions::close_some_idle() {
+  std::vector<Session*> idle;
+  for (Session* session = first_; session != nullptr; session = session->next_) {
+    if (session->may_be_reused()) idle.push_back(session);
+  }
+  const size_t count = std::min<size_t>(idle.size(), std::clamp<size_t>(idle.size() / 8, 1, 32));
+  const auto end = idle.begin() + static_cast<ptrdiff_t>(count);
+  std::partial_sort(idle.begin(), end, idle.end(), [](const Session* a, const Session* b) {
+    if (a->timer_.deadline() != b->timer_.deadline()) {
+      return a->timer_.deadline() < b->timer_.deadline();
+    }
+    return a->facts_->serial < b->facts_->serial;
+  });
+  for (auto session = idle.begin(); session != end; ++session) delete *session;
+  return count;
+}
+
+// Nothing is under way, and nothing has come that was not looked at.
+bool Session::may_be_reused() const {
+  return state_ == State::idle && !has_exchanges() && !unread_ && !settling_ && !handed_over_;
 }
 
 void Sessions::close_all() {

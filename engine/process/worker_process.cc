@@ -10,6 +10,7 @@
 
 #include "confparse/worlds.h"
 #include "engine/http/graph.h"
+#include "engine/http/tunnel.h"
 #include "engine/process/title.h"
 #include "engine/process/worker_reload.h"
 #include "engine/zone/zone.h"
@@ -18,7 +19,7 @@ namespace weir::process {
 
 namespace {
 
-constexpr uint64_t kResumeMilliseconds = 50;
+constexpr uint64_t kReuseMilliseconds = 1000;  // between two warnings
 constexpr uint64_t kDrainTickMilliseconds = 20;
 constexpr uint64_t kTrimMilliseconds = 1000;
 
@@ -78,19 +79,21 @@ WorkerProcess::WorkerProcess(const WorkerStart& start)
       worker_{loop_, log_.table(), log_.log(), upstreams_},
       upstreams_(worker_),
       channel_(&WorkerProcess::channel_ready, this),
-      resume_timer_(&WorkerProcess::resume_accepting, this),
       drain_timer_(&WorkerProcess::drain_tick, this),
       shutdown_timer_(&WorkerProcess::shutdown_time, this),
-      trim_timer_(&WorkerProcess::trim_time, this) {
+      trim_timer_(&WorkerProcess::trim_time, this),
+      logs_released_(&WorkerProcess::logs_released, this) {
   worker_.slot = start.slot;
   worker_.access_sinks = &sinks_;
 }
 
 WorkerProcess::~WorkerProcess() {
+  ending_ = true;
   channel_.close();
   drop_reload();
   listening_.clear();
   sessions_.reset();
+  http::close_tunnels();
 }
 
 bool WorkerProcess::prepare() {
@@ -106,7 +109,9 @@ bool WorkerProcess::prepare() {
     log_.write(Severity::alert, "a shared memory zone cannot be mapped");
     return false;
   }
+  use_logs(*worker_.generation);
   sessions_ = std::make_unique<http::Sessions>(worker_);
+  worker_.make_room = [this] { make_room(); };
   apply_settings();
   const auto& wanted = worker_.generation->resources.listeners;
   const auto& opened = start_.listeners->sockets;
@@ -131,6 +136,8 @@ int WorkerProcess::run() {
     read_channel();
   }
   loop_.run();
+  // A signal that comes now has nobody to hear it, and must not end the process in its own way.
+  sigprocmask(SIG_BLOCK, &all, nullptr);
   sinks_.flush_all();
   log_.write(Severity::notice, "exit");
   return 0;
@@ -158,8 +165,13 @@ void WorkerProcess::listen_on(const ListenRequest& request, size_t index, int de
 void WorkerProcess::accepted(void* self, int descriptor, const net::Address& peer) {
   auto* listening = static_cast<Listening*>(self);
   WorkerProcess& process = listening->owner;
+  if (!process.worker_.has_room()) {
+    process.log_.write(Severity::alert, std::to_string(process.worker_.connection_limit) +
+                                            " worker_connections are not enough");
+    close(descriptor);
+    return;
+  }
   process.sessions_->accept(descriptor, peer, listening->index);
-  if (process.worker_.connections >= process.worker_.connection_limit) process.pause_accepting();
 }
 
 void WorkerProcess::accept_failed(void* self, int error) {
@@ -169,22 +181,13 @@ void WorkerProcess::accept_failed(void* self, int error) {
   static_cast<Listening*>(self)->owner.log_.write(severity, "accept4() failed", error);
 }
 
-// New connections wait in the kernel until others have ended.
-void WorkerProcess::pause_accepting() {
-  if (resume_timer_.armed()) return;
-  log_.write(Severity::alert,
-             std::to_string(worker_.connection_limit) + " worker_connections are not enough");
-  for (auto& listening : listening_) listening->acceptor.pause();
-  resume_timer_.arm(loop_, kResumeMilliseconds);
-}
-
-void WorkerProcess::resume_accepting(void* self) {
-  auto& process = *static_cast<WorkerProcess*>(self);
-  if (process.worker_.connections >= process.worker_.connection_limit) {
-    process.resume_timer_.arm(process.loop_, kResumeMilliseconds);
-    return;
-  }
-  for (auto& listening : process.listening_) listening->acceptor.resume();
+void WorkerProcess::make_room() {
+  const uint64_t now = loop_.now();
+  const bool told = reused_at_ != 0 && now - reused_at_ < kReuseMilliseconds;
+  if (sessions_->close_some_idle() == 0 || told) return;
+  reused_at_ = now;
+  log_.write(Severity::warn, std::to_string(worker_.connection_limit) +
+                                 " worker_connections are not enough, reusing connections");
 }
 
 // --- generations
@@ -222,9 +225,26 @@ bool WorkerProcess::attach_zones(Generation& generation, const ZoneSet& zones) {
 }
 
 void WorkerProcess::swap_generation(Ref<Generation> generation) {
-  const Ref<Generation> before = std::exchange(worker_.generation, std::move(generation));
+  use_logs(*generation);
+  Ref<Generation> before = std::exchange(worker_.generation, std::move(generation));
   apply_settings();
   sessions_->generation_changed(*before);
+  if (before->log_use) log_uses_.push_back(before->log_use);
+}
+
+// Log files that only earlier configurations wrote to are closed when the last of their requests
+// and tunnels is over.
+void WorkerProcess::use_logs(Generation& generation) {
+  generation.log_use = std::shared_ptr<const void>(this, [](const void* self) {
+    auto& process = *static_cast<WorkerProcess*>(const_cast<void*>(self));
+    if (!process.ending_) process.logs_released_.schedule(process.loop_);
+  });
+}
+
+void WorkerProcess::logs_released(void* self) {
+  auto& process = *static_cast<WorkerProcess*>(self);
+  std::erase_if(process.log_uses_, [](const auto& use) { return use.expired(); });
+  if (process.log_uses_.empty()) process.close_logs_unused();
 }
 
 void WorkerProcess::take_generation(Ref<Generation> generation, const ListenerSet& listeners,
@@ -271,6 +291,7 @@ void WorkerProcess::reopen_logs() {
 
 void WorkerProcess::terminate() {
   log_.write(Severity::notice, "exiting");
+  http::close_tunnels();
   loop_.stop();
 }
 
@@ -300,6 +321,7 @@ void WorkerProcess::drain_tick(void* self) {
 void WorkerProcess::shutdown_time(void* self) {
   auto& process = *static_cast<WorkerProcess*>(self);
   process.sessions_->close_all();
+  http::close_tunnels();
   process.log_.write(Severity::notice, "exiting");
   process.loop_.stop();
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "confparse/schema.h"
+#include "engine/event/deferred.h"
 #include "engine/event/loop.h"
 #include "engine/event/timer.h"
 #include "engine/event/watcher.h"
@@ -74,13 +75,12 @@ class WorkerProcess {
   static void accepted(void* self, int descriptor, const net::Address& peer);
   static void accept_failed(void* self, int error);
   static void channel_ready(void* self, uint32_t events);
-  static void resume_accepting(void* self);
   static void drain_tick(void* self);
   static void shutdown_time(void* self);
   static void trim_time(void* self);
 
   void listen_on(const ListenRequest& request, size_t index, int descriptor);
-  void pause_accepting();
+  void make_room();
   void read_channel();
   void handle(const Message& message, std::vector<int>& descriptors);
   void begin_reload(const Message& message, std::vector<int>& descriptors);
@@ -94,6 +94,8 @@ class WorkerProcess {
   void answer(Message::Kind kind, uint64_t generation);
   void swap_generation(Ref<Generation> generation);
   void apply_settings();
+  void use_logs(Generation& generation);
+  static void logs_released(void* self);
   void close_logs_unused();
 
   WorkerStart start_;
@@ -106,10 +108,13 @@ class WorkerProcess {
   std::vector<std::unique_ptr<Listening>> listening_;
   std::unique_ptr<Reload> reload_;
   Watcher channel_;
-  Timer resume_timer_;
   Timer drain_timer_;
   Timer shutdown_timer_;
   Timer trim_timer_;
+  Deferred logs_released_;
+  std::vector<std::weak_ptr<const void>> log_uses_;  // of earlier generations
+  bool ending_ = false;
+  uint64_t reused_at_ = 0;  // when idle connections were ended for new ones
 };
 
 // Compiles a plan from its bundle; null (and a line in the log) when that fails.

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What workers get from the master, what reloads change in them, and what is left at the end."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import harness
 from harness import get, wait_until
 
 HTTP = 'events {}\nhttp {\naccess_log off; server { listen 127.0.0.1:8080; return 200 "ok"; }\n}\n'
+PASS = "location / { proxy_pass http://127.0.0.1:9000; }"
 as_root = unittest.skipIf(os.geteuid() != 0, "needs root")
 
 
@@ -132,6 +134,102 @@ class Listeners(harness.TestCase):
             weir.reload(text)
             for _ in range(20):
                 self.assertEqual(get(weir.port()).body, b"ok")
+
+
+class Connections(harness.TestCase):
+    TEXT = ("worker_processes 1;\nevents { worker_connections 16; }\nhttp {\naccess_log off; "
+            "keepalive_timeout 60s; server { listen 127.0.0.1:8080; return 200 ok; }\n}\n")
+
+    @harness.beyond_nginx  # which counts its listening sockets and pipes as well
+    def test_idle_ones_make_room(self):
+        weir = self.service("error_log logs/error.log warn;\n" + self.TEXT)
+        kept = []
+        self.addCleanup(lambda: [connection.close() for connection in kept])
+        kept += [harness.Connection(weir.port()) for _ in range(14)]
+        for connection in kept:
+            self.assertEqual(connection.get().body, b"ok")
+        for _ in range(5):
+            with harness.Connection(weir.port()) as other:
+                self.assertEqual(other.get().body, b"ok")
+                kept.append(harness.Connection(weir.port()))
+                self.assertEqual(kept[-1].get().body, b"ok")
+        self.assertIn("16 worker_connections are not enough, reusing connections", weir.errors())
+        # Those went first that had been idle for longest.
+        self.assertTrue(kept[0].ended())
+        self.assertEqual(kept[-1].get().body, b"ok")
+
+    @harness.beyond_nginx
+    def test_no_room_at_all(self):
+        self.expected_errors = ("16 worker_connections are not enough",)
+        go_on = asyncio.Event()
+
+        async def answer(_request, _reader, writer):
+            await go_on.wait()
+            writer.write(harness.reply("ok"))
+            return False
+
+        backend = harness.Backend(answer=answer)
+        self.addCleanup(backend.stop)
+        weir = self.service(self.TEXT.replace("return 200 ok;", PASS),
+                            backends={9000: backend})
+        busy = [harness.Connection(weir.port()) for _ in range(8)]
+        self.addCleanup(lambda: [connection.close() for connection in busy])
+        for count, connection in enumerate(busy):
+            connection.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            backend.wait_requests(count + 1)
+        with harness.Connection(weir.port()) as refused:
+            self.assertTrue(refused.ended())
+        self.assertIn("[alert]", weir.errors())
+        harness.LOOP.loop.call_soon_threadsafe(go_on.set)
+        for connection in busy:
+            self.assertEqual(connection.answer().body, b"ok")
+        self.assertEqual(get(weir.port()).body, b"ok")
+
+
+class Logs(harness.TestCase):
+    TEXT = ("worker_processes 1;\nevents {}\nhttp {\naccess_log logs/%s.log; server { "
+            "listen 127.0.0.1:8080; location / { return 200 ok; } location /ws { "
+            "proxy_pass http://127.0.0.1:9000; proxy_set_header Upgrade $http_upgrade; "
+            "proxy_set_header Connection upgrade; } }\n}\n")
+
+    def open_logs(self, weir):
+        pid = weir.serving()[0]
+        names = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        return {os.path.basename(name) for name in names if name.endswith(".log")}
+
+    @harness.beyond_nginx
+    def test_files_that_are_not_used_any_more_are_closed(self):
+        backend = harness.Backend()
+        self.addCleanup(backend.stop)
+        weir = self.service(self.TEXT % "a", backends={9000: backend})
+        self.assertEqual(get(weir.port()).body, b"ok")
+        weir.reload(self.TEXT % "b")
+        wait_until(lambda: self.open_logs(weir) == {"error.log", "b.log"}, "a.log to be closed")
+        with harness.Connection(weir.port()) as tunnel:
+            tunnel.send("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+            self.assertIn(b"101", tunnel.socket.recv(4096))
+            weir.reload(self.TEXT % "c")
+            self.assertEqual(get(weir.port()).body, b"ok")
+            self.assertEqual(self.open_logs(weir), {"error.log", "b.log", "c.log"})
+        # The tunnel's line goes where it began.
+        wait_until(lambda: " 101 " in weir.read("logs/b.log"), "the line of the tunnel")
+        wait_until(lambda: self.open_logs(weir) == {"error.log", "c.log"}, "b.log to be closed")
+
+    @harness.beyond_nginx
+    def test_tunnels_end_and_are_logged_when_the_service_is_told_to_stop(self):
+        backend = harness.Backend()
+        self.addCleanup(backend.stop)
+        weir = self.service(self.TEXT % "a", backends={9000: backend})
+        with harness.Connection(weir.port()) as tunnel:
+            tunnel.send("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+            self.assertIn(b"101", tunnel.socket.recv(4096))
+            weir.signal(signal.SIGTERM)
+            self.assertEqual(weir.wait_end(), 0)
+        self.assertIn(" 101 ", weir.read("logs/a.log"))
 
 
 class Files(harness.TestCase):
