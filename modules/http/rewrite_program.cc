@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
+
 #include "engine/http/files.h"
 #include "engine/http/request.h"
 #include "engine/http/uri.h"
@@ -27,10 +29,14 @@ std::string_view evaluate(const conf::Template& value, Request& request, bool es
   return text;
 }
 
-bool test_file(Condition::Test test, const char* path) {
+bool test_file(Request& request, Condition::Test test, const std::string& path) {
   using Test = Condition::Test;
-  struct stat info;
-  const bool found = ::stat(path, &info) == 0;
+  const FoundFile file = find_file(request, {path, 0});
+  const struct stat& info = file.info;
+  const bool found = file.error == 0;
+  if (!found && file.error != ENOENT && file.error != ENOTDIR && file.error != ENAMETOOLONG) {
+    request.log(Severity::crit, std::string(file.call) + " \"" + path + "\" failed", file.error);
+  }
   switch (test) {
     case Test::file:
       return found && S_ISREG(info.st_mode);
@@ -65,7 +71,7 @@ bool holds(const Condition& condition, Request& request) {
   using Test = Condition::Test;
   if (condition.variable == conf::kNoVariable) {
     const std::string path(condition.operand.evaluate(request));
-    return test_file(condition.test, path.c_str());
+    return test_file(request, condition.test, path);
   }
   const std::string_view value = request.variable(condition.variable).text;
   switch (condition.test) {
