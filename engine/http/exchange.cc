@@ -68,6 +68,7 @@ Exchange::Exchange(Session& session, StreamId stream, Ref<Generation> generation
 }
 
 Exchange::~Exchange() {
+  abandon_file_read();
   // Tasks first: their locals use what modules keep in the arena.
   for (Request* request = subrequests_; request != nullptr; request = request->next_subrequest_) {
     request->task_ = Task<void>();
@@ -126,7 +127,7 @@ void Exchange::on_reset(const Reset& reset) {
     return;
   }
   main_->log(Severity::error, reset.reason);
-  body_.fail(status);
+  body_.refuse(status);
 }
 
 // --- beginning
@@ -144,6 +145,15 @@ void Exchange::settle() {
   if (*reset_reason_ != 0) main_->log(Severity::info, reset_reason_);
   body_.no_continue();
   PhaseEngine::refuse(*main_, reset_status_);
+}
+
+void Exchange::log_ignored_fields() {
+  if (head_->ignored_count == 0 || !main_->logs(Severity::info)) return;
+  for (uint32_t i = 0; i < head_->ignored_count; ++i) {
+    std::string text = "client sent invalid header line: \"";
+    text.append(head_->ignored_lines[i]).append("\" while reading client request headers");
+    main_->log(Severity::info, text);
+  }
 }
 
 // What a refused head has, for the log and for error pages: nothing when its first line was
@@ -166,6 +176,7 @@ void Exchange::take_refused_head() {
     current.extension = target.extension;
   }
   choose_server();
+  log_ignored_fields();
 }
 
 void Exchange::begin_request() {
@@ -184,6 +195,7 @@ void Exchange::begin_request() {
     return;
   }
   choose_server();
+  log_ignored_fields();
   current.uri = target.uri;
   current.args = target.args;
   current.extension = target.extension;
@@ -293,6 +305,14 @@ void Exchange::terminate(int status) {
   response_ended_ = true;
   end_position_ = session_->queued();
   session_->flush();
+}
+
+// Of a response that turned out to be broken, nothing goes out if nothing has yet.
+void Exchange::withhold_response() {
+  if (session_ == nullptr || gone_ || aborted_ || bytes_sent() > 0) return;
+  if (main_->received_->version == Version::http_2) return;  // the output is others' too
+  pending_.clear();
+  session_->codec().output().clear();
 }
 
 // The connection is broken, or taken to be.
@@ -447,6 +467,7 @@ bool Exchange::begin_tunnel(TunnelHandover& to) {
     to.log.exchange_.reset(this);
     session_->forget(*this);
   }
+  to.log_use = generation_->log_use;
   Session* session = std::exchange(session_, nullptr);
   session->hand_over(to);
   session->wake();

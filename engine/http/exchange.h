@@ -11,6 +11,7 @@
 #include "engine/http/client_body.h"
 #include "engine/http/codec.h"
 #include "engine/http/request.h"
+#include "engine/net/stream.h"
 
 namespace weir::http {
 
@@ -19,6 +20,7 @@ struct CoreSettings;
 struct Listener;
 struct TunnelHandover;
 struct TunnelEnd;
+struct FileJob;
 
 // One request of a client and its response, from the first byte of the head to the log phase. Owns
 // the arena, the requests in it (main and subrequests), and the generation they began with. Made by
@@ -57,6 +59,7 @@ class Exchange {
   void head_timed_out(MessageHead* head, const char* reason);
   // Bytes of this request that came, framing included.
   void count_received(uint64_t bytes) { received_ += bytes; }
+  uint64_t received() const { return received_; }
   void write_stalled();  // a write would block: send_timeout runs
 
   // All is over: logged, and nothing waits. Then the session asks what follows.
@@ -81,6 +84,7 @@ class Exchange {
   // Ends without (the rest of) a response: 444, 499, broken halves. The status counts if nothing
   // was sent yet.
   void terminate(int status);
+  void withhold_response();
   void ring_all();
   void credit(size_t bytes);  // body bytes were disposed of
   void client_too_slow();     // with its body: 408, and a reset if so configured
@@ -108,10 +112,14 @@ class Exchange {
 
   void begin_request();
   void take_refused_head();
+  void log_ignored_fields();
   void choose_server();
   void push_output();
   bool push_piece();
   bool take_piece(Chain& piece, uint64_t allowed, bool send_files);
+  bool read_in_thread(const Slice& slice, Ref<Block> block, net::FileRead& read);
+  void file_read();
+  void abandon_file_read();
   uint64_t rate_allows();
   void count_given(size_t bytes);
   void end_output();
@@ -137,6 +145,7 @@ class Exchange {
   Request* subrequests_ = nullptr;
   Request* writing_ = nullptr;  // whose output goes out now (postpone order)
   MessageHead* head_ = nullptr;
+  std::shared_ptr<FileJob> file_job_;  // a read under way
   Timer send_timer_;
   Timer delay_timer_;
 

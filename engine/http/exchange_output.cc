@@ -1,6 +1,8 @@
 // The way of a response from its exchange to the codec: rate limits, files,
 // back-pressure.
 
+#include <sys/uio.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -82,7 +84,7 @@ void Exchange::push_output() {
 
 // Gives the codec what may go now; false: nothing (more) may.
 bool Exchange::push_piece() {
-  if (delay_timer_.armed()) return false;
+  if (delay_timer_.armed() || file_job_ != nullptr) return false;
   if (pending_.empty()) {
     if (pending_last_) end_output();
     return false;
@@ -110,7 +112,10 @@ bool Exchange::push_piece() {
     }
     return true;
   }
-  if (session_->unwritten() >= kOutputLimit) return false;
+  const uint64_t limit = send_files ? kOutputLimit
+                                    : static_cast<uint64_t>(settings().output_buffer_count.value) *
+                                          settings().output_buffer_size.value;
+  if (session_->unwritten() >= limit) return false;
   Chain piece;
   if (!take_piece(piece, allowed, send_files)) return false;
   size_t size = piece.bytes();
@@ -122,6 +127,74 @@ bool Exchange::push_piece() {
   return false;
 }
 
+// A read of a file that is under way on another thread. Both sides are the loop's thread's but for
+// `data`, which the other fills meanwhile.
+struct FileJob {
+  Exchange* exchange;  // null: it has ended
+  Ref<File> file;
+  Ref<Block> block;
+  off_t offset = 0;
+  size_t wanted = 0;
+  net::FileRead result;
+  int error = 0;
+};
+
+// What is in the page cache already is read here; for what would block, a thread waits (aio
+// threads). False: it is under way.
+bool Exchange::read_in_thread(const Slice& slice, Ref<Block> block, net::FileRead& read) {
+  const size_t wanted = std::min(slice.size(), block->capacity());
+  iovec vector{block->data(), wanted};
+  const ssize_t have =
+      ::preadv2(slice.file()->descriptor(), &vector, 1, slice.offset(), RWF_NOWAIT);
+  if (have > 0) {
+    const char* data = block->data();
+    read.slice = Slice(std::move(block), data, static_cast<size_t>(have));
+    return true;
+  }
+  file_job_ = std::make_shared<FileJob>();
+  FileJob& job = *file_job_;
+  job.exchange = this;
+  job.file = slice.file();
+  job.block = std::move(block);
+  job.offset = slice.offset();
+  job.wanted = wanted;
+  worker_.loop.work(
+      [&job] {
+        job.error =
+            net::read_file_at(job.file->descriptor(), job.offset, job.block->data(), job.wanted);
+      },
+      [shared = file_job_] {
+        if (shared->exchange != nullptr) shared->exchange->file_read();
+      });
+  return false;
+}
+
+void Exchange::abandon_file_read() {
+  if (file_job_ != nullptr) file_job_->exchange = nullptr;
+}
+
+void Exchange::file_read() {
+  const std::shared_ptr<FileJob> job = std::exchange(file_job_, nullptr);
+  if (gone_ || aborted_ || session_ == nullptr || pending_.empty()) return;
+  if (job->error != 0) {
+    main_->log(Severity::alert, "pread() failed", job->error);
+    terminate(0);
+    return;
+  }
+  const char* data = job->block->data();
+  Chain piece;
+  piece.push(Slice(std::move(job->block), data, job->wanted));
+  pending_.consume(job->wanted);
+  session_->codec().send_data(stream_, piece, false);
+  count_given(job->wanted - piece.bytes());
+  if (!piece.empty()) {
+    piece.append(std::move(pending_));
+    pending_ = std::move(piece);
+  }
+  on_window();
+  if (session_ != nullptr) session_->flush();
+}
+
 // The next slice, or a buffer full of a file that is not sent by the kernel.
 bool Exchange::take_piece(Chain& piece, uint64_t allowed, bool send_files) {
   Slice& front = pending_.front();
@@ -131,7 +204,13 @@ bool Exchange::take_piece(Chain& piece, uint64_t allowed, bool send_files) {
     pending_.consume(size);
     return true;
   }
-  net::FileRead read = net::read_file_slice(front.sub(0, size), Block::take());
+  Ref<Block> block = Block::take(std::min<size_t>(size, settings().output_buffer_size.value));
+  net::FileRead read;
+  if (!settings().aio_threads) {
+    read = net::read_file_slice(front.sub(0, size), std::move(block));
+  } else if (!read_in_thread(front.sub(0, size), std::move(block), read)) {
+    return false;
+  }
   if (read.error != 0) {
     main_->log(Severity::alert, "pread() failed", read.error);
     terminate(0);

@@ -79,14 +79,28 @@ void GatewayRun::take_trailers() {
   }
 }
 
+// The codec's words; what came with the head of an unbuffered response is still read with it.
+std::string_view GatewayRun::reset_reason() {
+  const std::string_view reason = exchange_->reset.reason;
+  constexpr std::string_view kReading = " while reading upstream";
+  if (buffering_ || relayed_ > 0 || !reason.ends_with(kReading)) return reason;
+  ArenaText text(request_.arena(), reason.size() + 24);
+  text.append(reason.substr(0, reason.size() - kReading.size()));
+  text.append(" while reading response header from upstream");
+  return text.view();
+}
+
 PhaseResult GatewayRun::truncated() {
   if (exchange_->was_reset) {
     request_.set_activity("");
-    if (exchange_->reset.reason[0]) log(Severity::error, exchange_->reset.reason);
+    if (exchange_->reset.reason[0]) log(Severity::error, reset_reason());
   } else if (exchange_->error) {
     log(Severity::error, std::string(exchange_->failed_call) + " failed", exchange_->error);
   } else {
     log(Severity::error, "upstream prematurely closed connection");
+  }
+  if (relayed_ == 0 && exchange_->was_reset && exchange_->reset.cause == Reset::Cause::malformed) {
+    request_.withhold_response();
   }
   // The client must see that the body is not whole: its connection ends without the last chunk.
   request_.disable_keep_alive();
@@ -95,6 +109,9 @@ PhaseResult GatewayRun::truncated() {
 
 Task<PhaseResult> GatewayRun::relay() {
   request_.set_activity("reading upstream");
+  if (exchange_->was_reset && exchange_->reset.cause == Reset::Cause::malformed) {
+    co_return truncated();
+  }
   // Unbuffered, the head does not wait for a body that may be long in coming.
   if (!buffering_ && exchange_->inbox.empty() && !exchange_->ended) {
     request_.send(Chain(), false, true);
@@ -188,6 +205,13 @@ PhaseResult GatewayRun::begin_tunnel() {
   options.read_timeout = static_cast<uint64_t>(settings_.read_timeout.value);
   options.send_timeout = static_cast<uint64_t>(settings_.send_timeout.value);
   options.connection = request_.connection().serial;
+  request_.log_upstream = request_.arena().copy(record_.url());
+  options.context = request_.log_context();
+  // No line is longer; an idle tunnel should not keep more.
+  if (options.context.size() > ErrorLog::kLongestLine) {
+    options.context.resize(ErrorLog::kLongestLine);
+  }
+  options.context.shrink_to_fit();
   options.error_log = request_.settings<CoreSettings>().error_log;
   std::unique_ptr<TunnelHandover> client = request_.begin_tunnel();
   if (!client) return finish(499);

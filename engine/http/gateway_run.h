@@ -79,6 +79,7 @@ class GatewayRun {
   void spool(Chain&& data);
   bool forward_stored();
   void take_trailers();
+  std::string_view reset_reason();
   PhaseResult truncated();
   uint64_t rate_delay();
   PhaseResult begin_tunnel();

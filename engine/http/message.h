@@ -168,6 +168,8 @@ struct MessageHead {
                           // (HTTP/1.0 and 0.9 only)
   // response
   int status = 0;
+  // The status and what follows it in the status line, as received ("200 OK"; "200", "200 " too).
+  // Sent so where it is not empty; else the status with its usual words.
   std::string_view reason;
   // both
   Version version = Version::http_1_1;
@@ -177,6 +179,9 @@ struct MessageHead {
   bool upgrade = false;    // request: carries Upgrade; response: 101
   bool expect_continue = false;
   uint32_t bytes = 0;  // size of the head on the wire, line ends included
+  // request: field lines that were ignored (ignore_invalid_headers, underscores_in_headers)
+  const std::string_view* ignored_lines = nullptr;
+  uint32_t ignored_count = 0;
   // response to be sent, HTTP/1
   bool chunked_allowed = true;  // chunked_transfer_encoding
   uint32_t keep_alive_seconds =

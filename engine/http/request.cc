@@ -82,8 +82,8 @@ int64_t Request::started_wall() const {
 uint64_t Request::request_length() const {
   if (!is_main()) return 0;
   const ClientBody& body = exchange_->body_;
-  const bool refused = body.error() == 400 || body.error() == 413;
-  if (!body.was_asked_for() || body.is_discarding() || refused) return received_->bytes;
+  if (!body.was_asked_for() || body.was_refused()) return received_->bytes;
+  if (body.is_discarding()) return std::max<uint64_t>(body.length_at_discard(), received_->bytes);
   if (received_->version == Version::http_2) return received_->bytes + body.received();
   return std::max<uint64_t>(exchange_->received_, received_->bytes);
 }
@@ -265,6 +265,10 @@ std::unique_ptr<TunnelHandover> Request::begin_tunnel() {
   return handover;
 }
 
+void Request::withhold_response() {
+  if (is_main()) exchange_->withhold_response();
+}
+
 // --- log
 
 bool Request::logs(Severity severity) const {
@@ -282,13 +286,19 @@ void Request::log(Severity severity, std::string_view text, int error_number) {
   if (error_number != 0) {
     line += " (" + std::to_string(error_number) + ": " + std::strerror(error_number) + ")";
   }
+  if (*main_->activity_ != 0) line.append(" while ").append(main_->activity_);
+  line += log_context();
+  worker_->error_log.write(error_log_targets(), severity, connection().serial, line);
+}
+
+std::string Request::log_context() const {
+  std::string line;
   auto add = [&line](const char* name, std::string_view value) {
     line.append(", ").append(name).append(value);
   };
   auto add_quoted = [&line](const char* name, std::string_view value) {
     line.append(", ").append(name).append(": \"").append(value).append("\"");
   };
-  if (*main_->activity_ != 0) line.append(" while ").append(main_->activity_);
   add("client: ", connection().peer.host_text());
   add("server: ", server_ == nullptr || server_->names.empty() ? "" : server_->names[0]);
   if (!received_->request_line.empty()) {
@@ -300,7 +310,7 @@ void Request::log(Severity severity, std::string_view text, int error_number) {
   if (host != nullptr) add_quoted("host", host->value);
   const Header* referer = received_->headers.find(HeaderId::referer);
   if (referer != nullptr) add_quoted("referrer", referer->value);
-  worker_->error_log.write(error_log_targets(), severity, connection().serial, line);
+  return line;
 }
 
 }  // namespace weir::http

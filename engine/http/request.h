@@ -152,6 +152,9 @@ class Request final : public conf::VariableSource {
   // from its session (tunnel_handover.h). Renders the log lines; afterwards the handler unwinds
   // with PhaseResult::done() and uses nothing of the request. Null: the client is gone.
   std::unique_ptr<TunnelHandover> begin_tunnel();
+  // The response that was begun must not be seen (its upstream broke the rules before any of the
+  // body): drops it if none of it has left. The handler then unwinds with an error.
+  void withhold_response();
   bool client_gone() const;
   uint64_t bytes_sent() const;       // $bytes_sent
   uint64_t body_bytes_sent() const;  // $body_bytes_sent
@@ -228,8 +231,19 @@ class Request final : public conf::VariableSource {
   // One line, with nginx's context appended: `, client: …, server: …, request: "…", …`.
   void log(Severity severity, std::string_view text, int error_number = 0);
   bool logs(Severity severity) const;
+  // That context, for those who log when the request is gone (tunnels).
+  std::string log_context() const;
   // "reading client request headers", "connecting to upstream", … (static text)
   void set_activity(const char* activity) { main_->activity_ = activity; }
+
+  // --- for the runtime
+  // -------------------------------------------------------------------------------------------
+  // By the exchange (parent null) and start_subrequest().
+  Request(Exchange& exchange, Request* parent);
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+  ~Request();
+  Exchange& exchange() { return *exchange_; }
 
  private:
   friend class Exchange;
@@ -238,7 +252,104 @@ class Request final : public conf::VariableSource {
   friend class ClientBody;
   friend struct ErrorPages;
   friend struct Writer;
-#include "engine/http/request_private.inc"
+
+  // One object of a module, found by the address of its type's tag.
+  struct ContextNode {
+    const void* tag;
+    void* object;
+    ContextNode* next;
+  };
+  template <class T>
+  static const void* context_tag() {
+    static const char tag = 0;
+    return &tag;
+  }
+  // The value of one variable of this main request and its subrequests.
+  struct VariableCell {
+    enum class State : uint8_t { unknown, cached, assigned };
+    conf::Value value;
+    State state = State::unknown;
+  };
+  // What waits in order behind a subrequest's inline output: data of this request, or a subrequest.
+  struct Postponed {
+    Request* child = nullptr;
+    Chain data;
+    bool last = false;
+    bool flush = false;
+    Postponed* next = nullptr;
+  };
+  // Where the phase engine stands.
+  struct Position {
+    uint8_t phase = 0;
+    uint16_t handler = 0;
+  };
+
+  const ErrorLogTargets& error_log_targets() const;
+  VariableCell* cells();
+  void drop_contexts() { contexts_ = nullptr; }
+  void send_through(BodyFilter* filter, Chain&& data, bool last, bool flush);
+  void after_filters(Chain&& data, bool last, bool flush);
+  void output(Chain&& data, bool last, bool flush);
+  void release_postponed();
+  static void read_files(Chain& data);
+
+  Exchange* exchange_;
+  Worker* worker_;
+  const Graph* graph_;
+  Arena* arena_;
+  MessageHead* received_ = nullptr;
+  RequestBody* body_ = nullptr;
+  Request* main_;
+  Request* parent_;
+  CurrentTarget current_;
+  const VirtualServer* server_ = nullptr;
+  const Location* location_ = nullptr;
+  const conf::Scope* scope_ = nullptr;
+  PhaseHandler content_handler_ = nullptr;
+  Response response_;
+  Event event_;
+  Chain captured_;
+
+  VariableCell* cells_ = nullptr;  // main only
+  std::string_view* captures_ = nullptr;
+  uint16_t capture_count_ = 0;
+  uint16_t capture_capacity_ = 0;
+  ContextNode* contexts_ = nullptr;
+  BodyFilter* first_filter_ = nullptr;
+  BodyFilter* last_filter_ = nullptr;
+
+  // phases
+  Position position_;
+  Task<void> task_;  // of the pending phase
+  PhaseResult task_result_ = PhaseResult::next();
+  Deferred resume_;        // the task has finished, or a start from the top
+  int access_status_ = 0;  // of access, with satisfy any
+  int uri_changes_left_ = 11;
+  int error_status_ = -1;    // replaces the status of the answer (error_page)
+  int replaced_status_ = 0;  // a head filter wants this instead of the response
+  bool sends_chunked_ = false;
+  bool pipelined_ = false;
+  int finish_status_ = 0;
+  uint16_t depth_ = 0;  // of subrequests
+  bool uri_changed_ = false;
+  bool error_page_ = false;  // in one already, without recursion
+  bool finished_ = false;
+  bool completed_ = false;
+  bool running_ = false;  // inside the phase engine
+  bool post_action_ = false;
+  bool filters_ran_ = false;
+  bool last_sent_ = false;  // the end of the body was given to send()
+  bool logged_ = false;
+  SubrequestOutput subrequest_output_ = SubrequestOutput::discard_body;
+
+  // output order (main and inline subrequests)
+  Postponed* postponed_ = nullptr;
+  Postponed* postponed_end_ = nullptr;
+  Request* next_subrequest_ = nullptr;  // of the exchange, newest first
+
+  uint64_t limit_rate_ = 0;
+  bool limit_rate_set_ = false;
+  const char* activity_ = "";
 };
 
 template <class T>

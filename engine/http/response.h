@@ -12,7 +12,7 @@ namespace weir::http {
 // lives in the request's arena (or is static).
 struct Response {
   int status = 0;
-  std::string_view reason;        // upstream's own words; empty: the standard ones
+  std::string_view reason;        // upstream's status and words, "200 OK"; empty: the standard
   std::string_view content_type;  // with charset, empty: no field
   std::string_view
       location;  // sent as Location (absolute_redirect applies when it starts with '/')

@@ -54,8 +54,10 @@ class Tunnel final {
         timer_(&Tunnel::expired, this),
         facts_(std::move(client.facts)),
         log_(std::move(client.log)),
+        log_use_(std::move(client.log_use)),
         use_(std::move(use)),
         error_log_(options.error_log),
+        context_(options.context),
         connection_(options.connection),
         read_timeout_(static_cast<uint32_t>(options.read_timeout)),
         send_timeout_(static_cast<uint32_t>(options.send_timeout)) {
@@ -80,7 +82,7 @@ class Tunnel final {
  private:
   static void expired(void* self) { static_cast<Tunnel*>(self)->timed_out(); }
   void timed_out();
-  void log(std::string_view what, int error);
+  void log(Severity severity, std::string_view what, int error);
   Side& other(Side& side) { return &side == &client ? upstream : client; }
   // Writes now what goes, keeps the rest. False: the side has failed.
   bool write(Side& to, const char* data, size_t size);
@@ -93,8 +95,10 @@ class Tunnel final {
   Timer timer_;
   std::unique_ptr<ConnectionFacts> facts_;
   PendingLog log_;
+  std::shared_ptr<const void> log_use_;
   std::unique_ptr<upstream::Selection> use_;
   std::shared_ptr<const ErrorLogTargets> error_log_;
+  std::string context_;
   uint64_t connection_;
   uint32_t read_timeout_;
   uint32_t send_timeout_;
@@ -140,21 +144,21 @@ void Tunnel::arm() {
 }
 
 void Tunnel::timed_out() {
-  log("upstream timed out", ETIMEDOUT);
+  log(Severity::info, client.pending.empty() ? "upstream timed out" : "client timed out",
+      ETIMEDOUT);
   end();
 }
 
-void Tunnel::log(std::string_view what, int error) {
+void Tunnel::log(Severity severity, std::string_view what, int error) {
   const ErrorLogTargets* targets = error_log_.get();
   if (!targets && worker_.generation && worker_.generation->http) {
     targets = worker_.generation->http->error_log.get();
   }
-  if (!targets) return;
+  if (!targets || !ErrorLog::wants(*targets, severity)) return;
   std::string text(what);
   text += " (" + std::to_string(error) + ": " + std::strerror(error) +
-          ") while proxying upgraded connection";
-  if (facts_) text += ", client: " + facts_->peer.host_text();
-  worker_.error_log.write(*targets, Severity::error, connection_, text);
+          ") while proxying upgraded connection" + context_;
+  worker_.error_log.write(*targets, severity, connection_, text);
 }
 
 bool Tunnel::write(Side& to, const char* data, size_t size) {
@@ -208,7 +212,7 @@ void Tunnel::relay(Side& from) {
     const Transfer moved = from.stream->read(block, Block::kBlockSize);
     if (moved.state == Transfer::State::would_block) return;
     if (moved.state == Transfer::State::failed) {
-      if (&from == &upstream) log("recv() failed", moved.error);
+      log(&from == &upstream ? Severity::error : Severity::info, "recv() failed", moved.error);
       return end();
     }
     if (moved.state == Transfer::State::end) {

@@ -21,6 +21,7 @@ struct TunnelOptions {
   uint64_t read_timeout = 60000;  // milliseconds without a byte in either direction; 0: none
   uint64_t send_timeout = 60000;  // milliseconds in which one side takes nothing
   uint64_t connection = 0;        // serial, for the log
+  std::string context;            // of the request, for the log (Request::log_context)
   // Null: the main scope's, asked when there is something to log.
   std::shared_ptr<const ErrorLogTargets> error_log;
 };

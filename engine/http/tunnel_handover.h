@@ -60,6 +60,7 @@ struct TunnelHandover {
   Chain unsent;       // the rest of the 101 head and what follows it: to the client, first
   std::unique_ptr<ConnectionFacts> facts;
   PendingLog log;
+  std::shared_ptr<const void> log_use;  // Generation::log_use
 };
 
 }  // namespace weir::http

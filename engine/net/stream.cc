@@ -103,20 +103,24 @@ void Stream::close_with_reset() {
   layer_.reset();
 }
 
-FileRead read_file_slice(const Slice& slice, Ref<Block> block) {
-  size_t wanted = std::min(slice.size(), block->capacity());
+int read_file_at(int descriptor, off_t offset, char* to, size_t size) {
   size_t have = 0;
-  while (have < wanted) {
-    ssize_t count = ::pread(slice.file()->descriptor(), block->data() + have, wanted - have,
-                            slice.offset() + static_cast<off_t>(have));
+  while (have < size) {
+    ssize_t count = ::pread(descriptor, to + have, size - have, offset + static_cast<off_t>(have));
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return {Slice(), errno};
-    if (count == 0) break;
+    if (count < 0) return errno;
+    if (count == 0) return EIO;
     have += static_cast<size_t>(count);
   }
-  if (have < wanted) return {Slice(), EIO};
+  return 0;
+}
+
+FileRead read_file_slice(const Slice& slice, Ref<Block> block) {
+  size_t wanted = std::min(slice.size(), block->capacity());
+  int error = read_file_at(slice.file()->descriptor(), slice.offset(), block->data(), wanted);
+  if (error != 0) return {Slice(), error};
   const char* data = block->data();
-  return {Slice(std::move(block), data, have), 0};
+  return {Slice(std::move(block), data, wanted), 0};
 }
 
 }  // namespace weir::net

@@ -129,5 +129,7 @@ struct FileRead {
   int error = 0;
 };
 FileRead read_file_slice(const Slice& slice, Ref<Block> block);
+// Reads just so many bytes; 0, or an errno (EIO: there are fewer). May be called from any thread.
+int read_file_at(int descriptor, off_t offset, char* to, size_t size);
 
 }  // namespace weir::net

@@ -199,9 +199,6 @@ void Plan::make_head(Request& request, const BodyLength& body, MessageHead& head
   if (!is_given(HeaderId::host)) {
     head.headers.add(arena, Header{"Host", context.host, HeaderId::host});
   }
-  if (!is_given(HeaderId::connection) && head.version == Version::http_1_0) {
-    head.headers.add(arena, Header{"Connection", "close", HeaderId::connection});
-  }
   add_body_field(request, body, HeaderId::content_length, "Content-Length",
                  !is_given(HeaderId::content_length), head);
   add_body_field(request, body, HeaderId::transfer_encoding, "Transfer-Encoding", true, head);

@@ -109,6 +109,7 @@ void HeadParser::begin(Kind kind, const HeadLimits* limits, uint32_t head_limit)
   empty_path_ = false;
   failure_ = Failure{};
   fields_.clear();
+  ignored_.clear();
   pending.clear();
 }
 
@@ -183,6 +184,8 @@ HeadParser::Result HeadParser::parse_request_line(const char* data, size_t size)
     if (data[next] != '\n') return fail(Problem::request_line, 0, stop);
     ++next;
   } else if (data[stop] == '\0') {
+    // The log shows all of the line.
+    while (line_.size < limit && data[line_.size] != '\r' && data[line_.size] != '\n') ++line_.size;
     return fail(Problem::request_line, 0, stop);
   }
   if (!account(0, next)) return fail(Problem::uri_too_long, 0, next);
@@ -326,7 +329,7 @@ HeadParser::Result HeadParser::parse_status_line(const char* data, size_t size) 
   line_ = {0, stop};
   status_ = static_cast<uint16_t>(status);
   version_ = major == 1 && minor == 0 ? Version::http_1_0 : Version::http_1_1;
-  if (at < end && data[at] == ' ') reason_ = {at + 1, end - at - 1};
+  reason_ = {from, end - from};
   position_ = next;
   return Result::complete;
 }
@@ -394,7 +397,10 @@ HeadParser::Result HeadParser::parse_fields(const char* data, size_t size) {
     position_ = next;
     if (name.size == 0) return Result::complete;
     if (++field_count_ > limits_->max_headers) return fail(Problem::too_many_headers, line, stop);
-    if (invalid && kind_ == Kind::request && limits_->ignore_invalid) continue;
+    if (invalid && kind_ == Kind::request && limits_->ignore_invalid) {
+      ignored_.push_back({line, (value.size > 0 ? value.at + value.size : at) - line});
+      continue;
+    }
     fields_.push_back({name, value, find_header_id(name.in(data))});
   }
 }
@@ -404,6 +410,15 @@ void HeadParser::fill_headers(Arena& arena, const char* text, HeaderList& header
   for (const Field& field : fields_) {
     headers.add(arena, Header{field.name.in(text), field.value.in(text), field.id});
   }
+}
+
+void HeadParser::fill_ignored(Arena& arena, const char* text, MessageHead& head) const {
+  const size_t count = ignored_.size();
+  auto* lines = static_cast<std::string_view*>(
+      arena.allocate(count * sizeof(std::string_view), alignof(std::string_view)));
+  for (size_t i = 0; i < count; ++i) new (&lines[i]) std::string_view(ignored_[i].in(text));
+  head.ignored_lines = lines;
+  head.ignored_count = static_cast<uint32_t>(count);
 }
 
 void HeadParser::fill(Arena& arena, const char* text, size_t size, MessageHead& head) const {
@@ -417,6 +432,7 @@ void HeadParser::fill(Arena& arena, const char* text, size_t size, MessageHead& 
     head.scheme = scheme_.in(text);
     head.authority = authority_.in(text);
     head.protocol = protocol_.in(text);
+    if (!ignored_.empty()) fill_ignored(arena, text, head);
   } else {
     head.status = status_;
     head.reason = reason_.in(text);

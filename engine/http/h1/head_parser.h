@@ -63,6 +63,8 @@ class HeadParser {
   uint32_t head_size() const { return position_; }  // bytes of the text that belong to the head
   const Failure& failure() const { return failure_; }
   const std::vector<Field>& fields() const { return fields_; }
+  // Field lines that ignore_invalid_headers and underscores_in_headers made us pass over.
+  const std::vector<Span>& ignored() const { return ignored_; }
   // Writes what was read into a head whose text is at `text` (arena memory).
   void fill(Arena& arena, const char* text, size_t size, MessageHead& head) const;
   void fill_headers(Arena& arena, const char* text, HeaderList& headers) const;
@@ -79,6 +81,7 @@ class HeadParser {
   Result parse_status_line(const char* data, size_t size);
   Result parse_fields(const char* data, size_t size);
   Result parse_name(const char* data, uint32_t& at, uint32_t end, bool& invalid);
+  void fill_ignored(Arena& arena, const char* text, MessageHead& head) const;
   Result fail(Problem problem, uint32_t line, uint32_t stop);
   Result out_of_bytes(uint32_t line, size_t size);
   bool account(uint32_t line, uint32_t size);
@@ -97,6 +100,7 @@ class HeadParser {
   bool empty_path_ = false;  // absolute form without a path: the target is "/"
   Failure failure_;
   std::vector<Field> fields_;
+  std::vector<Span> ignored_;
 };
 
 }  // namespace weir::http::h1

@@ -129,6 +129,10 @@ void ServerCodec::refuse_head(std::string_view text) {
   head->keep_alive = false;
   // Lines before the one that was refused.
   head->bytes = failure.line;
+  if (failure.problem == HeadParser::Problem::too_many_headers) {
+    head->bytes = static_cast<uint32_t>(text.size());
+    head->bytes = line_end(*head, head->request_line.data() + failure.stop);
+  }
   const char* reason = describe_request_problem(*arena_, failure, text);
   fail(Reset::Cause::malformed, problem_status(failure.problem), reason, head);
 }

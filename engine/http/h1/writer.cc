@@ -45,11 +45,16 @@ std::string_view status_text(const MessageHead& head) {
 
 void status_line(Cursor& to, const MessageHead& head) {
   to.text("HTTP/1.1 ");
+  if (!head.reason.empty()) {
+    to.text(head.reason);
+    to.text("\r\n");
+    return;
+  }
   if (head.status < 100) to.byte('0');
   if (head.status < 10) to.byte('0');
   to.number(static_cast<uint64_t>(head.status < 0 ? 0 : head.status));
   to.byte(' ');
-  to.text(status_text(head));
+  to.text(reason_phrase(head.status));
   to.text("\r\n");
 }
 

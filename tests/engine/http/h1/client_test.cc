@@ -52,11 +52,11 @@ struct ResponseCase {
 const ResponseCase kResponses[] = {
     {R "A: b\r\n\r\n", "head 200 OK [A=b] until_close close"},
     {R "A: b\r\nContent-Length: 0\r\n\r\n", "head 200 OK [A=b] [Content-Length=0] | end", "", true},
-    {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", "head 200  [Content-Length=0] | end", "", true},
+    {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", "head 200 [Content-Length=0] | end", "", true},
     {"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n", "head 200  [Content-Length=0] | end", "", true},
     {"HTTP/1.1  200 OK\r\nContent-Length: 0\r\n\r\n", "head 200 OK [Content-Length=0] | end", "",
      true},
-    {"HTTP/1.1 200.1 OK\r\nContent-Length: 0\r\n\r\n", "head 200  [Content-Length=0] | end", "",
+    {"HTTP/1.1 200.1 OK\r\nContent-Length: 0\r\n\r\n", "head 200.1 OK [Content-Length=0] | end", "",
      true},
     {"HTTP/1.1 999 Odd one\r\nContent-Length: 0\r\n\r\n",
      "head 999 Odd one [Content-Length=0] | end", "", true},
@@ -210,7 +210,7 @@ TEST_CASE("h1 client: HTTP/0.9 where it is allowed") {
       client.feed(text, piece);
       client.codec->end_of_input();
       CHECK(without_close(client.recorder.events) ==
-            "begin1 | head 200  until_close | data:" + std::string(text) + " | end");
+            "begin1 | head 200 until_close | data:" + std::string(text) + " | end");
       CHECK_FALSE(client.codec->reusable());
     }
   }

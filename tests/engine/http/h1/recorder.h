@@ -27,7 +27,8 @@ class Recorder : public CodecReceiver {
                 ? " " + std::string(head.method_text) + " " + std::string(head.target) + " " +
                       std::to_string(static_cast<int>(head.version)) +
                       " host=" + std::string(head.host)
-                : " " + std::to_string(head.status) + " " + std::string(head.reason);
+                : " " + std::to_string(head.status) +
+                      std::string(head.reason.substr(std::min<size_t>(head.reason.size(), 3)));
     for (const Header& header : head.headers) {
       if (header.id == HeaderId::host) continue;
       text += " [" + std::string(header.name) + "=" + std::string(header.value) + "]";
@@ -72,6 +73,7 @@ class Recorder : public CodecReceiver {
   void on_upgraded(StreamId) override { note("upgraded"); }
   void on_reset(StreamId, const Reset& reset) override {
     reset_status = reset.status;
+    refused = reset.head;
     reason = reset.reason;
     cause = reset.cause;
     retry_safe = reset.retry_safe;
@@ -99,6 +101,7 @@ class Recorder : public CodecReceiver {
   std::string request_line;
   Reset::Cause cause = Reset::Cause::internal;
   int reset_status = 0;
+  const MessageHead* refused = nullptr;
   size_t received = 0;
   bool retry_safe = false;
   bool request = false;

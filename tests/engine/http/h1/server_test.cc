@@ -51,6 +51,28 @@ void check_table(const RequestCase* begin, const RequestCase* end) {
   }
 }
 
+TEST_CASE("h1 server: ignored fields are kept for the log") {
+  for (size_t piece : kPieces) {
+    CAPTURE(piece);
+    Server server;
+    server.feed("GET / HTTP/1.1\r\nHost: h\r\nUnder_Score: a b  \r\nX: 1\r\nX@Y:\r\n\r\n", piece);
+    const MessageHead* head = server.recorder.last;
+    REQUIRE(head != nullptr);
+    REQUIRE(head->ignored_count == 2);
+    CHECK(head->ignored_lines[0] == "Under_Score: a b");
+    CHECK(head->ignored_lines[1] == "X@Y:");
+    CHECK(head->headers.size() == 2);
+  }
+}
+
+TEST_CASE("h1 server: a refused request line is whole in the log") {
+  Server server;
+  server.feed(std::string_view("GET /a\0b HTTP/1.1\r\nHost: h\r\n\r\n", 30));
+  CHECK(server.recorder.reset_status == 400);
+  REQUIRE(server.recorder.refused != nullptr);
+  CHECK(server.recorder.refused->request_line == std::string_view("GET /a\0b HTTP/1.1", 17));
+}
+
 TEST_CASE("h1 server: request lines as nginx reads them") {
   check_table(std::begin(kRequestLines), std::end(kRequestLines));
 }
@@ -394,7 +416,7 @@ TEST_CASE("h1 server: Keep-Alive, chunked_transfer_encoding off, interim heads, 
   CHECK(take_output(*server.codec) == "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n");
   MessageHead head;
   head.status = 200;
-  head.reason = "Fine";
+  head.reason = "200 Fine";
   head.keep_alive_seconds = 15;
   head.body.kind = BodyLength::Kind::chunked;
   server.codec->send_head(1, head, false);
