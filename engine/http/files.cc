@@ -46,6 +46,11 @@ MappedPath map_path(Request& request, std::string_view uri) {
 
 namespace {
 
+bool is_link(int descriptor) {
+  struct stat info{};
+  return ::fstat(descriptor, &info) == 0 && S_ISLNK(info.st_mode);
+}
+
 // One component at a time, refusing links (or links of somebody else).
 int open_without_symlinks(std::string_view path, size_t trusted, bool allow_same_owner, int flags) {
   // The part that disable_symlinks from= covers is opened as it is.
@@ -60,16 +65,23 @@ int open_without_symlinks(std::string_view path, size_t trusted, bool allow_same
     const std::string name(path.substr(at, end - at));
     const int wanted = last ? flags : O_PATH | O_DIRECTORY | O_CLOEXEC;
     int next = ::openat(folder, name.empty() ? "." : name.c_str(), wanted | O_NOFOLLOW);
+    if (next >= 0 && (wanted & O_PATH) != 0 && is_link(next)) {
+      // O_PATH opens a link itself.
+      ::close(next);
+      next = -1;
+      errno = ELOOP;
+    }
     if (next < 0 && (errno == ELOOP || errno == ENOTDIR) && allow_same_owner) {
       struct stat link{};
       struct stat target{};
-      const bool same = ::fstatat(folder, name.c_str(), &link, AT_SYMLINK_NOFOLLOW) == 0 &&
-                        ::fstatat(folder, name.c_str(), &target, 0) == 0 &&
-                        link.st_uid == target.st_uid;
-      if (same)
-        next = ::openat(folder, name.c_str(), wanted);
-      else
-        errno = ELOOP;
+      if (::fstatat(folder, name.c_str(), &link, AT_SYMLINK_NOFOLLOW) == 0 &&
+          ::fstatat(folder, name.c_str(), &target, 0) == 0) {
+        if (link.st_uid == target.st_uid) {
+          next = ::openat(folder, name.c_str(), wanted);
+        } else {
+          errno = ELOOP;
+        }
+      }
     }
     const int error = errno;
     ::close(folder);

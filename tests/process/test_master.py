@@ -89,6 +89,22 @@ class Workers(harness.TestCase):
         self.assertEqual(weir.wait_end(), 0)
         self.assertEqual(weir.errors().count("exited with fatal code 2"), 1)
 
+    def test_signals_that_come_while_a_worker_ends(self):
+        # One that dies of a signal leaves an alert, which fails the test.
+        for _ in range(20):
+            weir = harness.Service(HTTP)
+            try:
+                worker = weir.children()[0]
+                weir.signal(signal.SIGTERM)
+                try:
+                    while True:
+                        os.kill(worker, signal.SIGTERM)
+                except ProcessLookupError:
+                    pass
+                self.assertEqual(weir.wait_end(), 0)
+            finally:
+                weir.stop()
+
     def test_titles(self):
         weir, worker = self.one()
         get(weir.port())
