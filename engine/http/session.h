@@ -51,7 +51,10 @@ class Sessions {
   // After Worker::generation was replaced; `before` is the one it replaced. Connections keep their
   // listener by its address; those whose listener is gone close when they are idle.
   void generation_changed(const Generation& before);
-  // Closes all at once, with what they are doing (worker_shutdown_timeout, TERM).
+  // Ends what all of them are doing, as if the clients had gone (worker_shutdown_timeout): handlers
+  // unwind and requests are logged in the next rounds of the loop.
+  void give_up_all();
+  // Closes all at once, with what they are doing; logs nothing.
   void close_all();
 
   // Closes idle connections to make room: an eighth of them, at most 32, those first whose time is

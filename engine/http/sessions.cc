@@ -94,6 +94,14 @@ bool Session::may_be_reused() const {
   return state_ == State::idle && !has_exchanges() && !unread_ && !settling_ && !handed_over_;
 }
 
+void Sessions::give_up_all() {
+  for (Session *session = first_, *next = nullptr; session != nullptr; session = next) {
+    next = session->next_;
+    session->give_up();
+    session->settle();
+  }
+}
+
 void Sessions::close_all() {
   while (first_ != nullptr) delete first_;
 }

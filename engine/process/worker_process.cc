@@ -22,6 +22,7 @@ namespace {
 constexpr uint64_t kReuseMilliseconds = 1000;  // between two warnings
 constexpr uint64_t kDrainTickMilliseconds = 20;
 constexpr uint64_t kTrimMilliseconds = 1000;
+constexpr uint64_t kUnwindMilliseconds = 1000;  // for requests whose connection was taken away
 
 }  // namespace
 
@@ -320,8 +321,14 @@ void WorkerProcess::drain_tick(void* self) {
 
 void WorkerProcess::shutdown_time(void* self) {
   auto& process = *static_cast<WorkerProcess*>(self);
-  process.sessions_->close_all();
   http::close_tunnels();
+  if (!process.gave_up_) {
+    process.gave_up_ = true;
+    process.sessions_->give_up_all();
+    process.shutdown_timer_.arm(process.loop_, kUnwindMilliseconds);
+    return;
+  }
+  process.sessions_->close_all();
   process.log_.write(Severity::notice, "exiting");
   process.loop_.stop();
 }

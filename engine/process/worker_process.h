@@ -114,6 +114,7 @@ class WorkerProcess {
   Deferred logs_released_;
   std::vector<std::weak_ptr<const void>> log_uses_;  // of earlier generations
   bool ending_ = false;
+  bool gave_up_ = false;    // worker_shutdown_timeout is over
   uint64_t reused_at_ = 0;  // when idle connections were ended for new ones
 };
 

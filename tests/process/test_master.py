@@ -233,6 +233,23 @@ class Logs(harness.TestCase):
         wait_until(lambda: " 101 " in weir.read("logs/b.log"), "the line of the tunnel")
         wait_until(lambda: self.open_logs(weir) == {"error.log", "c.log"}, "b.log to be closed")
 
+    def test_requests_are_logged_when_the_time_to_shut_down_is_over(self):
+        async def answer(_request, reader, _writer):
+            await reader.read()
+            return False
+
+        backend = harness.Backend(answer=answer)
+        self.addCleanup(backend.stop)
+        weir = self.service("worker_shutdown_timeout 100ms;\n" + self.TEXT % "a",
+                            backends={9000: backend})
+        with harness.Connection(weir.port()) as client:
+            client.send("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")
+            backend.wait_requests(1)
+            weir.signal(signal.SIGQUIT)
+            self.assertTrue(client.ended())
+            self.assertEqual(weir.wait_end(), 0)
+        self.assertRegex(weir.read("logs/a.log"), '"GET /ws HTTP/1.1" (000|400|499) 0 ')
+
     @harness.beyond_nginx
     def test_tunnels_end_and_are_logged_when_the_service_is_told_to_stop(self):
         backend = harness.Backend()
