@@ -112,9 +112,11 @@ bool Exchange::push_piece() {
     }
     return true;
   }
-  const uint64_t limit = send_files ? kOutputLimit
-                                    : static_cast<uint64_t>(settings().output_buffer_count.value) *
-                                          settings().output_buffer_size.value;
+  uint64_t limit = kOutputLimit;
+  if (pending_.front().is_file() && !send_files) {
+    limit = static_cast<uint64_t>(settings().output_buffer_count.value) *
+            settings().output_buffer_size.value;
+  }
   if (session_->unwritten() >= limit) return false;
   Chain piece;
   if (!take_piece(piece, allowed, send_files)) return false;
