@@ -39,5 +39,8 @@ void define(conf::Compiler& compiler, const Definition& definition);
 // core_variables_connection.cc, core_variables_response.cc
 void define_connection_variables(conf::Compiler& compiler);
 void define_response_variables(conf::Compiler& compiler);
+// $bytes_sent, $body_bytes_sent: variables that keep their first value, but log formats show how
+// much it was in the end.
+bool logs_read_anew(const conf::Variable& variable);
 
 }  // namespace weir::http::core

@@ -115,9 +115,8 @@ Value get_sent_trailer(VariableSource& source, const Variable& variable) {
 
 constexpr Definition kResponseVariables[] = {
     {.name = "status", .get = get_status, .cacheable = false},
-    // nginx keeps the first value of these two, but not in log formats, where they matter.
-    {.name = "bytes_sent", .get = get_bytes_sent, .cacheable = false},
-    {.name = "body_bytes_sent", .get = get_body_bytes_sent, .cacheable = false},
+    {.name = "bytes_sent", .get = get_bytes_sent},
+    {.name = "body_bytes_sent", .get = get_body_bytes_sent},
     {.name = "request_length", .get = get_request_length, .cacheable = false},
     {.name = "request_time", .get = get_request_time, .cacheable = false},
     {.name = "request_completion", .get = get_completion},
@@ -149,6 +148,10 @@ void define_response_variables(conf::Compiler& compiler) {
     variable.data = reinterpret_cast<uintptr_t>(name);
     compiler.variables().define(std::move(variable));
   }
+}
+
+bool logs_read_anew(const Variable& variable) {
+  return variable.get == get_bytes_sent || variable.get == get_body_bytes_sent;
 }
 
 }  // namespace weir::http::core

@@ -11,9 +11,11 @@
 #include "engine/http/builder.h"
 #include "engine/http/core_settings.h"
 #include "engine/http/files.h"
+#include "engine/http/graph.h"
 #include "engine/http/request.h"
 #include "engine/http/tunnel_handover.h"
 #include "engine/worker.h"
+#include "modules/http/core_variables.h"
 #include "modules/http/modules.h"
 
 // ngx_http_log_module: access_log, log_format, open_log_file_cache.
@@ -360,6 +362,24 @@ int Lines::write(Worker& worker, const AccessLog& log, const FileCache& cache,
   return 0;
 }
 
+// What a log format is evaluated with: the request, with what has been sent by now.
+class FreshSource final : public conf::VariableSource {
+ public:
+  explicit FreshSource(Request& request) : request_(request) {}
+  conf::Value variable(conf::VariableId id) override {
+    const conf::Variable& variable = request_.graph().variables[id];
+    return core::logs_read_anew(variable) ? variable.get(request_, variable)
+                                          : request_.variable(id);
+  }
+  bool match(const conf::Pattern& pattern, std::string_view subject) override {
+    return request_.match(pattern, subject);
+  }
+  char* allocate(size_t size) override { return request_.allocate(size); }
+
+ private:
+  Request& request_;
+};
+
 void log_request(Request& request) {
   const auto& settings = request.settings<LogSettings>();
   if (settings.off) return;
@@ -382,7 +402,8 @@ void log_request(Request& request) {
       path = log.path_template.evaluate(request);
     }
     line.clear();
-    log.format->append_line(line, request);
+    FreshSource source(request);
+    log.format->append_line(line, source);
     line += '\n';
     const int error = Lines::write(request.worker(), log, settings.file_cache, path, line);
     if (error != 0)

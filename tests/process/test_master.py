@@ -266,6 +266,31 @@ class Logs(harness.TestCase):
 
 
 class Files(harness.TestCase):
+    @harness.beyond_nginx
+    def test_files_that_are_not_in_memory_are_read_on_another_thread(self):
+        weir = self.service("worker_processes 1;\nevents {}\nhttp {\naccess_log off; root html; "
+                            "sendfile off; output_buffers 3 16k; aio threads; "
+                            "server { listen 127.0.0.1:8080; }\n}\n")
+        content = os.urandom(3_000_000)
+        weir.write("html/big", content)
+        worker = weir.children()[0]
+        threads = len(os.listdir(f"/proc/{worker}/task"))
+        with open(weir.path("html/big"), "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        self.assertEqual(get(weir.port(), "/big").body, content)
+        self.assertGreater(len(os.listdir(f"/proc/{worker}/task")), threads)
+        answer = get(weir.port(), "/big", fields=[("Range", "bytes=1000000-1999999")])
+        self.assertEqual(answer.body, content[1000000:2000000])
+        # A client that leaves in the middle of a read.
+        for _ in range(20):
+            with open(weir.path("html/big"), "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            with harness.Connection(weir.port()) as client:
+                client.send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+                client.read(1)
+        self.assertEqual(get(weir.port(), "/big").body, content)
+
     def test_pid_file_moves(self):
         weir = harness.Service("", start=False)
         self.addCleanup(weir.stop)
