@@ -29,24 +29,37 @@ constexpr ContextName kNames[] = {
     {kStreamUpstream, "upstream (in stream)"},
 };
 
-// Number of letters to insert, remove, change, or swap with their neighbour.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> before(b.size() + 1);
-  std::vector<size_t> row(b.size() + 1);
-  std::vector<size_t> next(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+constexpr size_t kLongestName = 64;
+// A directive's name is at most half as long again as what it is compared with.
+constexpr size_t kRow = 2 * kLongestName;
+
+// Number of letters to insert, remove, change, or swap with their neighbour; `most` + 1 when they
+// are more. A file full of unknown names costs little: only cells that can still matter are filled.
+size_t edit_distance(std::string_view a, std::string_view b, size_t most) {
+  if (b.size() >= kRow) return most + 1;
+  size_t rows[3][kRow];
+  size_t* before = rows[0];
+  size_t* row = rows[1];
+  size_t* next = rows[2];
+  for (size_t j = 0; j <= b.size(); ++j) before[j] = row[j] = j <= most ? j : most + 1;
   for (size_t i = 1; i <= a.size(); ++i) {
-    next[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
+    std::fill_n(next, b.size() + 1, most + 1);
+    if (i <= most) next[0] = i;
+    size_t least = next[0];
+    const size_t first = i > most ? i - most : 1;
+    for (size_t j = first; j <= std::min(b.size(), i + most); ++j) {
       next[j] = std::min({row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] != b[j - 1])});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
         next[j] = std::min(next[j], before[j - 2] + 1);
       }
+      least = std::min(least, next[j]);
     }
-    before.swap(row);
-    row.swap(next);
+    // A swap looks one row further back, and adds one to it.
+    if (least > most && *std::min_element(row, row + b.size() + 1) >= most) return most + 1;
+    std::swap(before, row);
+    std::swap(row, next);
   }
-  return row[b.size()];
+  return std::min(row[b.size()], most + 1);
 }
 
 bool looks_like_address(std::string_view text) {
@@ -100,7 +113,7 @@ std::string Compiler::help_unknown(const Statement& statement, const Scope& scop
   if (name.starts_with("\xe2\x80\x9c") || name.starts_with("\xe2\x80\x9d")) {
     return "these are typographic quotes; use \" or '";
   }
-  if (name.size() > 64) return {};
+  if (name.size() > kLongestName) return {};
   // A name that is valid here is better than one that is not; then the nearest.
   const size_t most = std::max<size_t>(1, name.size() / 3);
   const Directive* best = nullptr;
@@ -110,7 +123,7 @@ std::string Compiler::help_unknown(const Statement& statement, const Scope& scop
       const size_t longer = std::max(directive.name.size(), name.size());
       const size_t shorter = std::min(directive.name.size(), name.size());
       if (longer - shorter > most) continue;
-      const size_t distance = edit_distance(name, directive.name);
+      const size_t distance = edit_distance(name, directive.name, most);
       const std::pair rank((directive.where & scope.context()) == 0, distance);
       if (distance > most || rank >= best_rank) continue;
       best = &directive;

@@ -1,10 +1,6 @@
 // What follows an exchange: the next request, lingering, the end; and what ends a connection from
 // outside.
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <string>
 
@@ -13,6 +9,7 @@
 #include "engine/http/exchange.h"
 #include "engine/http/graph.h"
 #include "engine/http/session.h"
+#include "engine/net/socket_options.h"
 #include "engine/tls/layer.h"
 #include "engine/worker.h"
 
@@ -61,8 +58,7 @@ void Session::go_idle(uint64_t timeout, uint64_t minimum, bool no_delay) {
   head_bytes_ = 0;
   if (no_delay && !no_delay_set_ && !facts_->peer.is_unix()) {
     no_delay_set_ = true;
-    int on = 1;
-    ::setsockopt(stream_->descriptor(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)net::set_no_delay(stream_->descriptor(), true);
   }
   deadline_ = minimum == 0 ? 0 : worker().loop.now() + minimum;
   timer_.arm(worker().loop, timeout);

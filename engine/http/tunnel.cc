@@ -140,7 +140,11 @@ void Tunnel::arm() {
   uint64_t limit = read_timeout_;
   const bool sending = !client.pending.empty() || !upstream.pending.empty();
   if (sending && send_timeout_ && (!limit || send_timeout_ < limit)) limit = send_timeout_;
-  if (limit) timer_.arm(worker_.loop, limit);
+  if (limit) {
+    timer_.arm(worker_.loop, limit);
+  } else {
+    timer_.cancel();
+  }
 }
 
 void Tunnel::timed_out() {

@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -27,6 +28,9 @@ from websockets.server import ServerConnection
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, f"{ROOT}/tests/support")
+from watch import Watch  # noqa: E402
+
 BINARY = os.environ.get("WEIR_BINARY", "/usr/sbin/nginx")
 CONFCHECK = os.environ.get("CONFCHECK_BINARY", "")
 ORACLE = os.environ.get("ORACLE_BINARY", "/usr/sbin/nginx")
@@ -48,8 +52,13 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_N
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
+# In the folders of all services.
+_changes = Watch()
+
+
 def wait_until(condition, what="condition", patience=PATIENCE):
-    """For what no event tells us (files, other processes): asks again until it holds."""
+    """Asks again until it holds, at each change in a service's folder; now and then for what no event
+    tells of (other processes)."""
     deadline = time.monotonic() + patience
     while True:
         value = condition()
@@ -57,7 +66,7 @@ def wait_until(condition, what="condition", patience=PATIENCE):
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {patience} s in vain for: {what}")
-        time.sleep(0.005)
+        _changes.wait(0.02)
 
 
 # --- the loop that backends and WebSocket clients live on ------------------------------------------
@@ -253,6 +262,7 @@ class Service:
         os.chmod(self.folder, 0o755)
         for name in ("logs", "temp", "html"):
             os.mkdir(f"{self.folder}/{name}")
+        _changes.add(f"{self.folder}/logs")
         self.backends = backends or {}
         self._held = {}
         self.daemon = daemon

@@ -41,13 +41,13 @@ void require(bool condition) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  VirtualWorld world(200, 1 << 20);
+  VirtualWorld world(40, 128 << 10);
   add_files(world, {reinterpret_cast<const char*>(data), size});
   Sources sources;
   ParseOptions options;
   options.conf_prefix = "/c/";
-  options.limits.includes = 200;
-  options.limits.total_bytes = 1 << 20;
+  options.limits.includes = 40;
+  options.limits.total_bytes = 128 << 10;
   const Tree tree = parse_configuration(world, sources, "/c/nginx.conf", options);
 
   weir::process::Locations locations;

@@ -36,9 +36,7 @@ void check_target(Arena& arena, std::string_view target, bool merge_slashes) {
   const ParsedTarget parsed = parse_target(arena, target, merge_slashes);
   if (!parsed.ok) return;
   require(!parsed.uri.empty() && parsed.uri.front() == '/');
-  // A codec has refused bare ones; none is decoded.
-  const bool bare = target.find('\0') != std::string_view::npos;
-  require(bare || parsed.uri.find('\0') == std::string_view::npos);
+  require(parsed.uri.find('\0') == std::string_view::npos);
   require(!has_segment(parsed.uri, "..") && !has_segment(parsed.uri, "."));
   if (merge_slashes) require(parsed.uri.find("//") == std::string_view::npos);
   require(parsed.uri.size() <= target.size());
@@ -59,7 +57,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // Its own block, so that reading past its end is seen.
   const std::string text(reinterpret_cast<const char*>(data) + 1, size - 1);
   const std::string target = "/" + text;
-  check_target(arena, target, (data[0] & 1) != 0);
+  // Codecs refuse heads with bare zero bytes.
+  if (target.find('\0') == std::string::npos) check_target(arena, target, (data[0] & 1) != 0);
 
   const SplitUri split = split_args(text);
   require(split.uri.size() + split.args.size() <= text.size());

@@ -5,21 +5,27 @@ configurations are made: in every context, with too few and too many words, with
 twice, with and without a block. Both programs judge each; the exit code and the lines up to the first
 [emerg] have to be the same. What nginx learnt after the installed version is left out and counted.
 
-    oracle_modules.py --confcheck PATH [--nginx PATH] [--filter REGEX] [--show] [--jobs N]
+    oracle_modules.py --judge PATH [--nginx PATH] [--filter REGEX] [--show] [--jobs N]
+                      [--memory FILE] [--sample N]
 
+--judge is oracle_judge: confcheck for many configurations in one process. nginx needs one for each, so
+--memory FILE keeps its verdicts, by program and text, for the next run (another preset). --sample N takes
+every Nth configuration only (which, says a hash of its name): what a run under sanitizers does.
 Exits with 77 (skipped) where either program is missing.
 """
 
 import argparse
 import collections
 import concurrent.futures
+import hashlib
+import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 
 from oracle_values import DECLARED, HAND_MADE, KINDS, SNIPPETS
 
@@ -145,15 +151,10 @@ def all_cases(version):
     return cases, declared
 
 
-def judge(program, text, folder, name):
-    file = folder / "nginx.conf"
-    file.write_text(text)
-    command = [program, *([] if name == "nginx" else ["--resolve"]), "-t", "-p", f"{folder}/", "-c", str(file)]
-    if name == "nginx":
-        command += ["-e", f"{folder}/logs/error.log"]
-    run = subprocess.run(command, capture_output=True, timeout=60, errors="replace", check=False)
+def verdict_lines(text, folder):
+    """What counts of a program's words: the lines up to the first error."""
     lines = []
-    for line in run.stderr.splitlines():
+    for line in text.splitlines():
         if not line.startswith("nginx: [") or 'the "user" directive makes sense' in line:
             continue
         if "could not open error log" in line:
@@ -161,20 +162,85 @@ def judge(program, text, folder, name):
         lines.append(line.replace(str(folder), "/c"))
         if line.startswith(("nginx: [emerg]", "nginx: [crit]", "nginx: [alert]")):
             break
-    if run.returncode < 0 or run.returncode > 1:
-        lines.append(f"{name} ended with {run.returncode}: {run.stderr[-300:]}")
-    return run.returncode, lines
+    return lines
 
 
-def compare(case, arguments, root):
+def make_folder(text, root):
     folder = pathlib.Path(tempfile.mkdtemp(dir=root))
     (folder / "logs").mkdir()
     (folder / "extra.conf").write_text("")
-    try:
-        return (judge(arguments.nginx, case.text, folder, "nginx"),
-                judge(arguments.confcheck, case.text, folder, "confcheck"))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    (folder / "nginx.conf").write_text(text)
+    return folder
+
+
+def ask_nginx(nginx, text, root):
+    folder = make_folder(text, root)
+    run = subprocess.run([nginx, "-t", "-p", f"{folder}/", "-c", f"{folder}/nginx.conf",
+                          "-e", f"{folder}/logs/error.log"],
+                         capture_output=True, timeout=60, errors="replace", check=False)
+    lines = verdict_lines(run.stderr, folder)
+    if run.returncode not in (0, 1):
+        lines.append(f"nginx ended with {run.returncode}: {run.stderr[-300:]}")
+    return run.returncode, lines
+
+
+def ask_judge(judge, cases, root):
+    """The verdicts on `cases`, in order, from one process."""
+    folders = [make_folder(case.text, root) for case in cases]
+    run = subprocess.run([judge], input="".join(f"{folder}\n" for folder in folders), capture_output=True,
+                         errors="replace", check=False)
+    parts = re.split(r"^== (\d)\n", run.stdout, flags=re.M)[1:]
+    verdicts = [(int(code), verdict_lines(text, folder))
+                for code, text, folder in zip(parts[::2], parts[1::2], folders)]
+    if run.returncode != 0 or len(verdicts) != len(cases):
+        at = cases[min(len(verdicts), len(cases) - 1)]
+        raise SystemExit(f"the judge ended with {run.returncode} at {at.name}:\n{at.text}\n{run.stderr[-3000:]}")
+    return verdicts
+
+
+class Memory:
+    """nginx's verdicts of earlier runs. The key has everything that they depend on."""
+
+    def __init__(self, file, nginx):
+        self.file = file
+        status = os.stat(nginx)
+        self.program = f"{os.path.realpath(nginx)} {status.st_size} {status.st_mtime_ns} {os.geteuid()} "
+        try:
+            self.known = json.loads(pathlib.Path(file).read_text()) if file else {}
+        except (OSError, ValueError):
+            self.known = {}
+
+    def key(self, text):
+        return hashlib.sha256((self.program + text).encode()).hexdigest()
+
+    def find(self, text):
+        return self.known.get(self.key(text))
+
+    def add(self, text, verdict):
+        self.known[self.key(text)] = verdict
+
+    def save(self):
+        if not self.file:
+            return
+        new = f"{self.file}.{os.getpid()}"
+        pathlib.Path(new).write_text(json.dumps(self.known))
+        os.replace(new, self.file)
+
+
+def ask_both(cases, arguments, root):
+    """(nginx's verdict, ours) of every case."""
+    memory = Memory(arguments.memory, arguments.nginx)
+    size = max(1, min(200, len(cases) // arguments.jobs + 1))
+    chunks = [cases[start:start + size] for start in range(0, len(cases), size)]
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        ours = pool.map(lambda chunk: ask_judge(arguments.judge, chunk, root), chunks)
+        theirs = list(pool.map(
+            lambda case: memory.find(case.text) or ask_nginx(arguments.nginx, case.text, root), cases))
+        ours = [verdict for chunk in ours for verdict in chunk]
+    for case, verdict in zip(cases, theirs):
+        memory.add(case.text, verdict)
+    memory.save()
+    return zip(map(tuple, theirs), ours)
 
 
 def version_of(nginx):
@@ -184,24 +250,26 @@ def version_of(nginx):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--confcheck", default="")
+    parser.add_argument("--judge", default="")
     parser.add_argument("--nginx", default="/usr/sbin/nginx")
     parser.add_argument("--filter", default="")
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--memory", default="")
+    parser.add_argument("--sample", type=int, default=1)
     arguments = parser.parse_args()
-    for program in (arguments.confcheck, arguments.nginx):
+    for program in (arguments.judge, arguments.nginx):
         if not os.access(program, os.X_OK):
             print(f"no program {program!r}: nothing compared")
             return 77
-    arguments.confcheck = os.path.abspath(arguments.confcheck)
+    arguments.judge = os.path.abspath(arguments.judge)
     cases, newer_rows = all_cases(version_of(arguments.nginx))
-    cases = [case for case in cases if re.search(arguments.filter, case.name)]
+    cases = [case for case in cases if re.search(arguments.filter, case.name)
+             and zlib.crc32(case.name.encode()) % arguments.sample == 0]
     agreed = declared = 0
     different = []
-    with tempfile.TemporaryDirectory() as root, \
-            concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        for case, (theirs, ours) in zip(cases, pool.map(lambda c: compare(c, arguments, root), cases)):
+    with tempfile.TemporaryDirectory() as root:
+        for case, (theirs, ours) in zip(cases, ask_both(cases, arguments, root)):
             if theirs == ours:
                 agreed += 1
             elif any(re.search(pattern, case.name) or re.search(pattern, "\n".join(ours[1] + theirs[1]))

@@ -20,9 +20,6 @@ class ClientCodec final : public ExchangeCodec {
   StreamId open_stream(Arena& arena) override;
   void send_interim(StreamId, const MessageHead&) override {}
   void send_head(StreamId stream, const MessageHead& head, bool end) override;
-  void send_data(StreamId stream, Chain& data, bool end) override;
-  void send_trailers(StreamId stream, const HeaderList& trailers) override;
-  void send_reset(StreamId stream, uint32_t code) override;
   void finish_connection() override { finishing_ = true; }
   bool reusable() const override;
   bool idle() const override { return !open_; }
@@ -42,7 +39,7 @@ class ClientCodec final : public ExchangeCodec {
   void accept_interim(MessageHead& head);
   void accept_http_0_9();
   void begin_response();
-  bool current(StreamId stream) const {
+  bool current(StreamId stream) const override {
     return open_ && stream == stream_ && sending_ != Sending::dead;
   }
 
@@ -93,33 +90,6 @@ void ClientCodec::send_head(StreamId stream, const MessageHead& head, bool end) 
     Chain nothing;
     send_data(stream, nothing, true);
   }
-}
-
-void ClientCodec::send_data(StreamId stream, Chain& data, bool end) {
-  if (!current(stream)) {
-    drop(data);
-    return;
-  }
-  if (write_body(data, end)) sending_ = Sending::done;
-}
-
-void ClientCodec::send_trailers(StreamId stream, const HeaderList& trailers) {
-  if (!current(stream)) return;
-  if (sending_ == Sending::chunked) {
-    writer_.last_chunk(trailers);
-    sending_ = Sending::done;
-    return;
-  }
-  Chain nothing;
-  send_data(stream, nothing, true);
-}
-
-void ClientCodec::send_reset(StreamId stream, uint32_t) {
-  if (!current(stream)) return;
-  sending_ = Sending::dead;
-  receiving_ = Receiving::dead;
-  keep_alive_ = false;
-  state_ = nullptr;
 }
 
 void ClientCodec::begin_response() {

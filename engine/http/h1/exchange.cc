@@ -215,6 +215,38 @@ void ExchangeCodec::consumed(StreamId stream, size_t bytes) {
   owed_ -= std::min(bytes, owed_);
 }
 
+void ExchangeCodec::send_data(StreamId stream, Chain& data, bool end) {
+  if (!current(stream)) {
+    data.clear();
+    return;
+  }
+  if (write_body(data, end)) message_sent();
+}
+
+void ExchangeCodec::send_trailers(StreamId stream, const HeaderList& trailers) {
+  if (!current(stream)) return;
+  if (sending_ == Sending::chunked) {
+    writer_.last_chunk(trailers);
+    message_sent();
+    return;
+  }
+  Chain nothing;
+  send_data(stream, nothing, true);
+}
+
+void ExchangeCodec::message_sent() {
+  if (sending_ == Sending::idle) keep_alive_ = false;  // ended without a head: nothing to build on
+  sending_ = Sending::done;
+}
+
+void ExchangeCodec::send_reset(StreamId stream, uint32_t) {
+  if (!current(stream)) return;
+  sending_ = Sending::dead;
+  receiving_ = Receiving::dead;
+  keep_alive_ = false;
+  state_ = nullptr;
+}
+
 bool ExchangeCodec::write_body(Chain& data, bool end) {
   switch (sending_) {
     case Sending::exact:
@@ -232,7 +264,7 @@ bool ExchangeCodec::write_body(Chain& data, bool end) {
           send_left_ -= slice.size();
           writer_.output().push(std::move(slice));
         }
-        drop(data);
+        data.clear();
       }
       if (end && send_left_ != 0) keep_alive_ = false;
       break;
@@ -249,7 +281,7 @@ bool ExchangeCodec::write_body(Chain& data, bool end) {
     case Sending::absent:
     case Sending::done:
     case Sending::dead:
-      drop(data);
+      data.clear();
       break;
   }
   return end;

@@ -31,6 +31,9 @@ class ExchangeCodec : public Codec {
 
   size_t feed(const Slice& bytes) final;
   void consumed(StreamId stream, size_t bytes) final;
+  void send_data(StreamId stream, Chain& data, bool end) final;
+  void send_trailers(StreamId stream, const HeaderList& trailers) final;
+  void send_reset(StreamId stream, uint32_t code) final;
   Chain& output() final { return writer_.output(); }
   void release_memory() final;
 
@@ -50,6 +53,8 @@ class ExchangeCodec : public Codec {
 
   explicit ExchangeCodec(CodecReceiver& receiver) : receiver_(receiver) {}
 
+  // Is `stream` the exchange under way, and may something be sent on it?
+  virtual bool current(StreamId stream) const = 0;
   // At idle or head: takes bytes of a head. Returns how many; sets receiving_.
   virtual size_t feed_head(const Slice& bytes, size_t from) = 0;
   // Bytes behind a complete message. Returns how many were taken.
@@ -71,7 +76,7 @@ class ExchangeCodec : public Codec {
             bool retry_safe = false);
   // Sends body bytes as sending_ says. True when the message is complete.
   bool write_body(Chain& data, bool end);
-  void drop(Chain& data) { data.clear(); }
+  void message_sent();
 
   CodecReceiver& receiver_;
   ParserStateRef state_;

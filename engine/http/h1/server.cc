@@ -18,9 +18,6 @@ class ServerCodec final : public ExchangeCodec {
   StreamId open_stream(Arena&) override { return 0; }
   void send_interim(StreamId stream, const MessageHead& head) override;
   void send_head(StreamId stream, const MessageHead& head, bool end) override;
-  void send_data(StreamId stream, Chain& data, bool end) override;
-  void send_trailers(StreamId stream, const HeaderList& trailers) override;
-  void send_reset(StreamId stream, uint32_t code) override;
   void finish_connection() override { finishing_ = true; }
   bool reusable() const override;
   bool idle() const override { return receiving_ == Receiving::idle && sending_ == Sending::idle; }
@@ -37,9 +34,8 @@ class ServerCodec final : public ExchangeCodec {
   MessageHead* build_head(std::string_view text);
   void accept_head(MessageHead& head);
   void refuse_head(std::string_view text);
-  void message_sent();
   // An exchange is open from the end of its request's head to next_exchange().
-  bool current(StreamId stream) const {
+  bool current(StreamId stream) const override {
     return arena_ != nullptr && stream == stream_ && sending_ != Sending::dead;
   }
 
@@ -221,38 +217,6 @@ void ServerCodec::send_head(StreamId stream, const MessageHead& head, bool end) 
     Chain nothing;
     send_data(stream, nothing, true);
   }
-}
-
-void ServerCodec::send_data(StreamId stream, Chain& data, bool end) {
-  if (!current(stream)) {
-    drop(data);
-    return;
-  }
-  if (write_body(data, end)) message_sent();
-}
-
-void ServerCodec::send_trailers(StreamId stream, const HeaderList& trailers) {
-  if (!current(stream)) return;
-  if (sending_ == Sending::chunked) {
-    writer_.last_chunk(trailers);
-    message_sent();
-    return;
-  }
-  Chain nothing;
-  send_data(stream, nothing, true);
-}
-
-void ServerCodec::message_sent() {
-  if (sending_ == Sending::idle) keep_alive_ = false;  // ended without a head: nothing to build on
-  sending_ = Sending::done;
-}
-
-void ServerCodec::send_reset(StreamId stream, uint32_t) {
-  if (!current(stream)) return;
-  sending_ = Sending::dead;
-  receiving_ = Receiving::dead;
-  keep_alive_ = false;
-  state_ = nullptr;
 }
 
 bool ServerCodec::reusable() const {

@@ -31,12 +31,12 @@ class Record:
         self.lines = []
         self.known = set()
         self.waiting = 0  # scripts that wait for the end of their connection
+        self.settled = threading.Condition(self.lock)
 
     def wait_settled(self, seconds):
         """A request is over when the backends have seen the ends that its scripts wait for."""
-        deadline = time.monotonic() + seconds
-        while self.waiting and time.monotonic() < deadline:
-            time.sleep(0.003)
+        with self.settled:
+            self.settled.wait_for(lambda: not self.waiting, seconds)
 
     def add(self, connection, text):
         with self.lock:
@@ -216,8 +216,9 @@ class Connection:
                 self.step(word, rest)
         finally:
             if ending:
-                with record.lock:
+                with record.settled:
                     record.waiting -= 1
+                    record.settled.notify_all()
 
     def step(self, word, rest):
         if word == "send":

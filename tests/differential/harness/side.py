@@ -7,9 +7,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 from . import backend, client, dns, http
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + "/support")
+from watch import Watch  # noqa: E402
 
 PLACEHOLDER = re.compile(r"%%([A-Za-z]+)(?:_([A-Za-z0-9_]+))?%%")
 MTIME = 1_000_000_000  # 2001-09-09 01:46:40 UTC, for every file: the same Last-Modified and ETag on both sides
@@ -68,6 +72,7 @@ class Side:
         self.seen = {}
         self.client_ports = []
         self.error_offset = 0
+        self.watch = None
         self.output = b""
         self.times = {}
 
@@ -164,6 +169,7 @@ class Side:
     def start(self):
         self.build()
         error_log = f"{self.prefix}/logs/error.log"
+        self.watch = Watch(*(folder for folder, _, _ in os.walk(self.prefix)))
         self.process = subprocess.Popen(
             [self.binary, "-c", f"{self.prefix}/nginx.conf", "-p", self.prefix + "/", "-e", error_log],
             stdin=subprocess.DEVNULL, stdout=open(f"{self.prefix}/output", "wb"), stderr=subprocess.STDOUT)
@@ -177,9 +183,12 @@ class Side:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 return False
-            if os.path.exists(f"{self.prefix}/pid") and self.listening():
-                return True
-            time.sleep(0.004)
+            if os.path.exists(f"{self.prefix}/pid"):
+                if self.listening():
+                    return True
+                self.watch.wait(0.004)  # no event tells of a listening socket
+            else:
+                self.watch.wait(0.1)
         return False
 
     def listening(self):
@@ -226,6 +235,8 @@ class Side:
             sock.close()
         for server in self.name_servers:
             server.stop()
+        if self.watch:
+            self.watch.close()
 
     def remove(self):
         shutil.rmtree(self.prefix, ignore_errors=True)
@@ -263,7 +274,8 @@ class Side:
             if (count >= expected and count == before) or time.monotonic() > deadline:
                 break  # enough, and nothing came since the last look: several logs are written one after the other
             before = count
-            time.sleep(0.003)
+            # A log in a folder that the server made just now is not watched.
+            self.watch.wait(0.003 if count >= expected else 0.05)
         out = b""
         for name, (offset, text) in sorted(found.items()):
             self.seen[name] = offset

@@ -206,6 +206,27 @@ TEST_CASE("tunnel: a reader that takes nothing ends it after the send timeout") 
   }));
 }
 
+TEST_CASE("tunnel: the send timeout is over when everything has been taken") {
+  options.read_timeout = 0;
+  options.send_timeout = 50;
+  Tunnelled tunnel;
+  size_t sent = 0;
+  const std::string piece(65536, 'x');
+  for (int stuck = 0; stuck < 5;) {
+    const ssize_t count =
+        ::send(tunnel.client->descriptor(), piece.data(), piece.size(), MSG_NOSIGNAL);
+    stuck = count > 0 ? 0 : stuck + 1;
+    if (count > 0) sent += static_cast<size_t>(count);
+    tunnel.rig.loop.run_once(0);
+  }
+  CHECK(run_until(tunnel.rig.loop, [&] {
+    tunnel.upstream->take();
+    return tunnel.upstream->received.size() == sent;
+  }));
+  run_for(tunnel.rig.loop, 100);
+  CHECK(tunnel_count() == 1);
+}
+
 TEST_CASE("tunnel: without timeouts it stays; close_tunnels ends it with its log line") {
   options.read_timeout = 0;
   options.send_timeout = 0;
