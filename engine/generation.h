@@ -17,6 +17,9 @@ struct Graph;
 namespace zone {
 class Zone;
 }
+namespace stream {
+struct Graph;
+}
 
 // A folder that must exist with the worker's user as owner (client_body_temp_path,
 // proxy_temp_path).
@@ -25,7 +28,7 @@ struct TempFolder {
   bool operator==(const TempFolder&) const = default;
 };
 
-// One address to listen on. Http, and later stream, listeners refer to it by index.
+// One address to listen on. Listeners of http and stream refer to it by index.
 struct ListenRequest {
   net::ListenOptions options;
   bool is_http = true;
@@ -48,8 +51,9 @@ class Generation final : public RefCounted {
   Generation();
   ~Generation();
   uint64_t number = 0;
-  std::unique_ptr<conf::Scope> root;  // main scope: core settings
-  std::unique_ptr<http::Graph> http;  // null without an http block
+  std::unique_ptr<conf::Scope> root;      // main scope: core settings
+  std::unique_ptr<http::Graph> http;      // null without an http block
+  std::unique_ptr<stream::Graph> stream;  // null without a stream block
   Resources resources;
   // In the order of Resources::zones; a worker attaches them before the generation is in force.
   std::vector<std::shared_ptr<zone::Zone>> zones;

@@ -2,6 +2,7 @@
 
 #include "modules/core/modules.h"
 #include "modules/http/modules.h"
+#include "modules/stream/modules.h"
 
 namespace weir {
 
@@ -30,6 +31,15 @@ std::span<const conf::Module* const> all_modules() {
       &http::kNotModifiedModule,
       &http::kHeadersModule,
       &http::kRangeModule,
+      // stream: phase handlers run in this order.
+      &stream::kCoreModule,
+      &stream::kLogModule,
+      &stream::kProxyModule,
+      &stream::kUpstreamModule,
+      &stream::kAccessModule,
+      &stream::kMapModule,
+      &stream::kReturnModule,
+      &stream::kSetModule,
   };
   return modules;
 }

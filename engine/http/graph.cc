@@ -135,47 +135,6 @@ LocationTable::Found LocationTable::find(std::string_view uri,
   return {best, false, false};
 }
 
-bool ServerNames::add(std::string_view name, const VirtualServer* server, const Pattern* pattern) {
-  if (pattern) {
-    patterns_.emplace_back(pattern, server);
-    return true;
-  }
-  if (name.starts_with("*.")) return leading_.emplace(name.substr(1), server).second;
-  if (name.starts_with(".")) {
-    const bool exact = exact_.emplace(name.substr(1), server).second;
-    const bool wildcard = leading_.emplace(name, server).second;
-    return exact && wildcard;
-  }
-  if (name.ends_with(".*"))
-    return trailing_.emplace(name.substr(0, name.size() - 1), server).second;
-  return exact_.emplace(name, server).second;
-}
-
-const VirtualServer* ServerNames::find(std::string_view host, conf::VariableSource* request) const {
-  if (auto found = exact_.find(host); found != exact_.end()) return found->second;
-  if (host.empty()) return nullptr;
-  if (!leading_.empty()) {
-    for (size_t dot = host.find('.'); dot != std::string_view::npos;
-         dot = host.find('.', dot + 1)) {
-      if (auto found = leading_.find(host.substr(dot)); found != leading_.end())
-        return found->second;
-    }
-  }
-  if (!trailing_.empty()) {
-    for (size_t dot = host.rfind('.'); dot != std::string_view::npos && dot > 0;
-         dot = host.rfind('.', dot - 1)) {
-      if (auto found = trailing_.find(host.substr(0, dot + 1)); found != trailing_.end()) {
-        return found->second;
-      }
-    }
-  }
-  for (const auto& [pattern, server] : patterns_) {
-    if (request ? request->match(*pattern, host) : static_cast<bool>(pattern->regex->match(host)))
-      return server;
-  }
-  return nullptr;
-}
-
 const VirtualServer* Listener::find_by_sni(std::string_view name) const {
   if (name.ends_with('.')) name.remove_suffix(1);
   if (name.empty() || !chooses_by_name) return nullptr;

@@ -15,6 +15,7 @@
 #include "engine/http/phase.h"
 #include "engine/log/error_log.h"
 #include "engine/net/listener.h"
+#include "engine/net/server_names.h"
 
 namespace weir::upstream {
 struct Cluster;
@@ -29,13 +30,8 @@ struct VirtualServer;
 
 using conf::Pattern;
 
-// Text keys that are looked up by view, without a copy.
-struct TextHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-};
 template <class T>
-using TextMap = std::unordered_map<std::string, T, TextHash, std::equal_to<>>;
+using TextMap = net::TextMap<T>;
 
 // Locations of one level: a server's, or those nested in a location.
 class LocationTable {
@@ -117,25 +113,7 @@ struct VirtualServer {
   std::vector<std::unique_ptr<Pattern>> name_patterns;  // of "~…" names
 };
 
-// Server name → virtual server, for one address:port.
-class ServerNames {
- public:
-  // `name` as in server_name, lower case: exact, "*.x", ".x", "x.*"; with `pattern`: a regular
-  // expression. False: the name is there already (nginx warns and keeps the first).
-  bool add(std::string_view name, const VirtualServer* server, const Pattern* pattern);
-  // `host` lower case, no port. Exact, longest "*.x", longest "x.*", first regex; null: the default
-  // server. Captures are kept in `request` (null: no captures wanted).
-  const VirtualServer* find(std::string_view host, conf::VariableSource* request) const;
-  bool empty() const {
-    return exact_.empty() && leading_.empty() && trailing_.empty() && patterns_.empty();
-  }
-
- private:
-  TextMap<const VirtualServer*> exact_;
-  TextMap<const VirtualServer*> leading_;   // ".example.com" of "*.example.com"
-  TextMap<const VirtualServer*> trailing_;  // "www.example." of "www.example.*"
-  std::vector<std::pair<const Pattern*, const VirtualServer*>> patterns_;
-};
+using ServerNames = net::ServerNames<VirtualServer>;
 
 // One address:port that accepts for http. `resource` is its index in Resources::listeners. An
 // address that is covered by a wildcard socket of the same port has resource == that of the

@@ -82,6 +82,24 @@ ConnectResult start_connect(Loop& loop, Socket& socket, SocketHandler* handler, 
   return result;
 }
 
+DatagramSocket open_datagram_socket(const Address& peer, const ConnectOptions& options) {
+  const int descriptor = ::socket(peer.family(), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return {-1, failed(errno, "socket()")};
+  ConnectOptions plain = options;
+  plain.keepalive = false;
+  ConnectResult result = prepare(descriptor, peer, plain);
+  if (result.state == ConnectResult::State::failed) {
+    ::close(descriptor);
+    return {-1, result};
+  }
+  if (::connect(descriptor, peer.data(), peer.size()) != 0) {
+    const int error = errno;
+    ::close(descriptor);
+    return {-1, {ConnectResult::State::refused, error, "connect()"}};
+  }
+  return {descriptor, {ConnectResult::State::connected, 0, ""}};
+}
+
 std::string failure_text(const ConnectResult& result, const Address& peer,
                          const ConnectOptions& options) {
   std::string call = result.call;

@@ -37,6 +37,14 @@ struct ConnectResult {
 ConnectResult start_connect(Loop& loop, Socket& socket, SocketHandler* handler, const Address& peer,
                             const ConnectOptions& options);
 
+// A connected datagram socket (non-blocking, close-on-exec), the caller's. State is connected, or
+// says what failed as above; then there is no descriptor.
+struct DatagramSocket {
+  int descriptor = -1;
+  ConnectResult result;
+};
+DatagramSocket open_datagram_socket(const Address& peer, const ConnectOptions& options);
+
 // "connect() to 127.0.0.1:80 failed", "bind(10.0.0.1) failed", "socket() failed", …: what the log
 // wants before the errno.
 std::string failure_text(const ConnectResult& result, const Address& peer,

@@ -8,6 +8,7 @@
 #include "engine/http/builder.h"
 #include "engine/http/graph.h"
 #include "engine/process/settings.h"
+#include "engine/stream/builder.h"
 #include "engine/zone/registry.h"
 
 namespace weir::process {
@@ -79,6 +80,11 @@ CompiledGeneration compile_generation(conf::World& world,
   generation->http = compiler.state<http::Builder>().take_graph();
   if (generation->http) {
     generation->http->error_log =
+        std::make_shared<ErrorLogTargets>(generation->root->get<CoreSettings>().error_log);
+  }
+  generation->stream = compiler.state<stream::Builder>().take_graph();
+  if (generation->stream) {
+    generation->stream->error_log =
         std::make_shared<ErrorLogTargets>(generation->root->get<CoreSettings>().error_log);
   }
   result.generation = std::move(generation);

@@ -68,20 +68,22 @@ class SocketOpener {
   SocketOpener(const OpenOptions& options, ProcessLog& log) : options_(options), log_(log) {}
 
   void prepare(const ListenRequest& request, OpenedResources& out) {
-    const ListeningSockets* old =
-        options_.before ? options_.before->find(request.options) : nullptr;
-    ListeningSockets sockets;
-    sockets.options = request.options;
-    if (old) sockets.descriptors = old->descriptors;
     const size_t slots = std::max(1u, options_.slots);
+    net::ListenOptions wanted = request.options;
+    // Datagrams of one client must come to one worker: each has a socket of its own.
+    if (wanted.type == SOCK_DGRAM && slots > 1) wanted.reuseport = true;
+    const ListeningSockets* old = options_.before ? options_.before->find(wanted) : nullptr;
+    ListeningSockets sockets;
+    sockets.options = wanted;
+    if (old) sockets.descriptors = old->descriptors;
     // A socket of a slot without a worker would swallow connections: it goes.
     if (sockets.descriptors.size() > slots) sockets.descriptors.resize(slots);
-    const size_t wanted = request.options.reuseport ? slots : 1;
-    if (sockets.descriptors.size() < wanted) sockets.descriptors.resize(wanted, -1);
-    if (old) share_port(*old, request.options);
-    if (old) tell_changes(*old, request.options);
+    const size_t count = wanted.reuseport ? slots : 1;
+    if (sockets.descriptors.size() < count) sockets.descriptors.resize(count, -1);
+    if (old) share_port(*old, wanted);
+    if (old) tell_changes(*old, wanted);
     // Workers that shared one socket get their own.
-    out.kept.push_back(old && (old->options.reuseport || !request.options.reuseport));
+    out.kept.push_back(old && (old->options.reuseport || !wanted.reuseport));
     out.listeners.sockets.push_back(std::move(sockets));
   }
 

@@ -13,6 +13,7 @@
 #include "engine/http/tunnel.h"
 #include "engine/process/title.h"
 #include "engine/process/worker_reload.h"
+#include "engine/stream/datagrams.h"
 #include "engine/zone/zone.h"
 
 namespace weir::process {
@@ -61,6 +62,8 @@ struct WorkerProcess::Listening {
   ~Listening() { close(); }
   void close() {
     acceptor.close();
+    if (datagrams) datagrams->close();
+    datagrams = {};
     if (descriptor >= 0) ::close(descriptor);
     descriptor = -1;
   }
@@ -71,6 +74,7 @@ struct WorkerProcess::Listening {
   bool is_http = true;
   int descriptor = -1;
   net::Acceptor acceptor;
+  Ref<stream::DatagramListener> datagrams;  // instead of the acceptor
 };
 
 WorkerProcess::WorkerProcess(const WorkerStart& start)
@@ -93,6 +97,7 @@ WorkerProcess::~WorkerProcess() {
   channel_.close();
   drop_reload();
   listening_.clear();
+  stream_sessions_.reset();
   sessions_.reset();
   http::close_tunnels();
 }
@@ -112,6 +117,7 @@ bool WorkerProcess::prepare() {
   }
   use_logs(*worker_.generation);
   sessions_ = std::make_unique<http::Sessions>(worker_);
+  stream_sessions_ = std::make_unique<stream::Sessions>(worker_);
   worker_.make_room = [this] { make_room(); };
   apply_settings();
   const auto& wanted = worker_.generation->resources.listeners;
@@ -152,6 +158,15 @@ void WorkerProcess::listen_on(const ListenRequest& request, size_t index, int de
   listening->index = index;
   listening->is_http = request.is_http;
   listening->descriptor = descriptor;
+  if (request.options.type == SOCK_DGRAM) {
+    listening->datagrams =
+        make_ref<stream::DatagramListener>(*stream_sessions_, request.options, index);
+    if (const int error = listening->datagrams->open(descriptor)) {
+      log_.write(Severity::alert, "watching " + request.options.address.text() + " failed", error);
+    }
+    listening_.push_back(std::move(listening));
+    return;
+  }
   const auto& events = worker_.generation->root->get<EventSettings>();
   net::Acceptor::Options options;
   options.shared = start_.worker_count > 1 && !request.options.reuseport;
@@ -172,7 +187,11 @@ void WorkerProcess::accepted(void* self, int descriptor, const net::Address& pee
     close(descriptor);
     return;
   }
-  process.sessions_->accept(descriptor, peer, listening->index);
+  if (listening->is_http) {
+    process.sessions_->accept(descriptor, peer, listening->index);
+  } else {
+    process.stream_sessions_->accept(descriptor, peer, listening->index);
+  }
 }
 
 void WorkerProcess::accept_failed(void* self, int error) {
@@ -260,6 +279,7 @@ void WorkerProcess::take_generation(Ref<Generation> generation, const ListenerSe
     });
     if (old != before.end() && kept[i]) {
       (*old)->index = i;
+      if ((*old)->datagrams) (*old)->datagrams->set_resource(i);
       (*old)->is_http = wanted[i].is_http;
       (*old)->options = wanted[i].options;
       listening_.push_back(std::move(*old));
@@ -305,13 +325,15 @@ void WorkerProcess::quit() {
   const int64_t limit = worker_.generation->root->get<CoreSettings>().shutdown_timeout.value;
   if (limit > 0) shutdown_timer_.arm(loop_, static_cast<uint64_t>(limit));
   sessions_->drain();
+  stream_sessions_->drain();
   drain_tick(this);
 }
 
 void WorkerProcess::drain_tick(void* self) {
   auto& process = *static_cast<WorkerProcess*>(self);
   process.upstreams_.close_idle();
-  if (process.worker_.connections == 0 && process.sessions_->count() == 0) {
+  if (process.worker_.connections == 0 && process.sessions_->count() == 0 &&
+      process.stream_sessions_->count() == 0) {
     process.log_.write(Severity::notice, "exiting");
     process.loop_.stop();
     return;
@@ -329,6 +351,7 @@ void WorkerProcess::shutdown_time(void* self) {
     return;
   }
   process.sessions_->close_all();
+  process.stream_sessions_->close_all();
   process.log_.write(Severity::notice, "exiting");
   process.loop_.stop();
 }

@@ -20,6 +20,7 @@
 #include "engine/process/plan.h"
 #include "engine/process/process_log.h"
 #include "engine/process/resources.h"
+#include "engine/stream/sessions.h"
 #include "engine/upstream/runtime.h"
 #include "engine/worker.h"
 
@@ -105,6 +106,7 @@ class WorkerProcess {
   Worker worker_;
   upstream::Runtime upstreams_;
   std::unique_ptr<http::Sessions> sessions_;
+  std::unique_ptr<stream::Sessions> stream_sessions_;
   std::vector<std::unique_ptr<Listening>> listening_;
   std::unique_ptr<Reload> reload_;
   Watcher channel_;

@@ -50,6 +50,7 @@ struct Cluster {
   std::string name;                 // "backend"; "example.com:8080" when implied
   std::string host;                 // as messages name it, without port
   bool implied = false;
+  bool is_stream = false;  // of the stream block: shares no state with http's of the same name
   uint16_t default_port = 0;
   std::vector<Server> servers;
   Method method = Method::round_robin;

@@ -27,7 +27,8 @@ struct Runtime::Implementation {
   // Entries stay for good, so a cluster's number finds its own again without the name.
   Entry& entry(const Cluster& cluster) {
     Known& known = recent[cluster.id % recent.size()];
-    if (known.cluster_id != cluster.id) known = {cluster.id, &entries[cluster.name]};
+    if (known.cluster_id != cluster.id)
+      known = {cluster.id, &entries[(cluster.is_stream ? "stream " : "") + cluster.name]};
     return *known.entry;
   }
   struct Known {

@@ -8,6 +8,7 @@
 #include "confparse/address.h"
 #include "confparse/setters.h"
 #include "modules/http/core.h"
+#include "modules/shared/listen.h"
 
 // listen and server_name: which addresses http listens on, and which names lead to which server
 // there.
@@ -56,83 +57,6 @@ std::string quoted(std::string_view text) {
   return "\"" + std::string(text) + "\"";
 }
 
-bool read_keepalive(std::string_view value, net::ListenOptions& options) {
-  if (value == "on" || value == "off") {
-    options.keepalive.mode =
-        value == "on" ? net::KeepaliveOption::Mode::on : net::KeepaliveOption::Mode::off;
-    return true;
-  }
-  // idle:interval:count, each may be empty, not all of them
-  std::string_view parts[3];
-  size_t count = 0;
-  while (count < 3) {
-    const size_t colon = count < 2 ? value.find(':') : std::string_view::npos;
-    parts[count++] = value.substr(0, colon);
-    if (colon == std::string_view::npos) break;
-    value.remove_prefix(colon + 1);
-  }
-  if (parts[0].empty() && parts[1].empty() && parts[2].empty()) return false;
-  for (size_t i = 0; i < 2; ++i) {
-    if (parts[i].empty()) continue;
-    const auto seconds = conf::parse_seconds(parts[i]);
-    if (!seconds || *seconds == 0) return false;
-    (i == 0 ? options.keepalive.idle_seconds : options.keepalive.interval_seconds) =
-        static_cast<int>(*seconds);
-  }
-  if (!parts[2].empty()) {
-    const auto number = conf::parse_number(parts[2]);
-    if (!number || *number == 0) return false;
-    options.keepalive.count = static_cast<int>(*number);
-  }
-  options.keepalive.mode = net::KeepaliveOption::Mode::on;
-  return true;
-}
-
-// "name=value" parameters with a number or size. Returns false after reporting.
-bool read_valued(Compiler& compiler, const Statement& statement, const conf::Word& word,
-                 ListenLine& line) {
-  const size_t equals = word.text.find('=');
-  const std::string_view name = word.text.substr(0, equals);
-  const std::string_view value = word.text.substr(equals + 1);
-  const auto invalid = [&] {
-    compiler.error(statement, "invalid " + std::string(name) + " " + quoted(word.text), {}, &word);
-    return false;
-  };
-  if (name == "backlog" || name == "fastopen") {
-    const auto number = conf::parse_number(value);
-    if (!number || (name == "backlog" && *number == 0)) return invalid();
-    (name == "backlog" ? line.options.backlog : line.options.fast_open) = static_cast<int>(*number);
-  } else if (name == "rcvbuf" || name == "sndbuf") {
-    const auto size = conf::parse_size(value);
-    if (!size) return invalid();
-    (name == "rcvbuf" ? line.options.receive_buffer : line.options.send_buffer) =
-        static_cast<int>(*size);
-  } else if (name == "ipv6only" && value.starts_with('o')) {
-    if (value != "on" && value != "off") {
-      compiler.error(statement, "invalid ipv6only flags " + quoted(value), {}, &word);
-      return false;
-    }
-    line.options.ipv6only = value == "on";
-  } else if (name == "accept_filter") {
-    compiler.warn(
-        statement,
-        "accept filters " + quoted(word.text) + " are not supported on this platform, ignored", {},
-        &word);
-    return true;
-  } else if (name == "so_keepalive") {
-    if (!read_keepalive(value, line.options)) {
-      compiler.error(statement, "invalid so_keepalive value: " + quoted(value),
-                     "on, off, or [idle]:[interval]:[count]", &word);
-      return false;
-    }
-  } else {
-    compiler.invalid_parameter(statement, word);
-    return false;
-  }
-  line.sets_options = true;
-  return true;
-}
-
 bool read_parameter(Compiler& compiler, const Statement& statement, const conf::Word& word,
                     ListenLine& line) {
   if (word.text == "default_server" || word.text == "default") {
@@ -156,7 +80,7 @@ bool read_parameter(Compiler& compiler, const Statement& statement, const conf::
                    {}, &word);
     return false;
   } else if (word.text.find('=') != std::string_view::npos) {
-    return read_valued(compiler, statement, word, line);
+    return shared::read_listen_value(compiler, statement, word, line.options, line.sets_options);
   } else {
     compiler.invalid_parameter(statement, word);
     return false;

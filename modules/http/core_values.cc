@@ -6,6 +6,7 @@
 #include "modules/core/error_log.h"
 #include "modules/core/thread_pool_uses.h"
 #include "modules/http/core.h"
+#include "modules/shared/resolver.h"
 
 // Directives of ngx_http_core_module whose words are read by rules of their own.
 namespace weir::http::core {
@@ -282,38 +283,9 @@ void set_open_file_cache(Compiler& compiler, Scope& scope, const Statement& stat
 }
 
 void set_resolver(Compiler& compiler, Scope& scope, const Statement& statement) {
-  auto& settings = scope.write<CoreSettings>();
-  settings.resolver.clear();
-  size_t addresses = 0;
-  for (size_t i = 1; i < statement.words.size(); ++i) {
-    const conf::Word& word = statement.words[i];
-    const std::string_view text = word.text;
-    bool valid = true;
-    if (text.starts_with("valid=")) {
-      const auto value = conf::parse_seconds(text.substr(6));
-      valid = value.has_value();
-      if (!valid) {
-        compiler.error(statement, "invalid parameter: " + std::string(text), {}, &word);
-        return;
-      }
-    } else if (text.starts_with("ipv4=") || text.starts_with("ipv6=")) {
-      const std::string_view value = text.substr(5);
-      if (value != "on" && value != "off") {
-        compiler.error(statement, "invalid parameter: " + std::string(text), {}, &word);
-        return;
-      }
-    } else {
-      const conf::Url url = conf::parse_url(compiler.world(), text, {.default_port = 53});
-      if (!url.ok()) {
-        compiler.error(statement, url.problem + " in resolver " + quoted(text), {}, &word);
-        return;
-      }
-      ++addresses;
-    }
-    settings.resolver.emplace_back(text);
-  }
-  if (addresses == 0 && !(statement.argument_count() == 1 && statement.argument(0) == "off")) {
-    compiler.error(statement, "no name servers defined");
+  std::vector<std::string> words;
+  if (shared::read_resolver(compiler, statement, true, words)) {
+    scope.write<CoreSettings>().resolver = std::move(words);
   }
 }
 

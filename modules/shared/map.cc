@@ -21,6 +21,10 @@ std::string quoted(std::string_view text) {
   return "\"" + std::string(text) + "\"";
 }
 
+conf::Value evaluate_map(conf::VariableSource& source, const conf::Variable& variable) {
+  return reinterpret_cast<const Map*>(variable.data)->evaluate(source);
+}
+
 }  // namespace
 
 std::unique_ptr<Map> Map::read(conf::Compiler& compiler, const conf::Statement& statement) {
@@ -31,6 +35,31 @@ std::unique_ptr<Map> Map::read(conf::Compiler& compiler, const conf::Statement& 
     map->read_line(compiler, line);
   }
   if (map->failed_) return nullptr;
+  return map;
+}
+
+std::unique_ptr<Map> Map::define(conf::Compiler& compiler, const conf::Statement& statement) {
+  const std::string_view name = statement.argument(1);
+  if (!name.starts_with("$") || name.size() == 1) {
+    compiler.error(statement, "invalid variable name \"" + std::string(name) + "\"",
+                   "the second word of map is the variable that it defines: it begins with $",
+                   &statement.words[2]);
+    return nullptr;
+  }
+  auto map = Map::read(compiler, statement);
+  if (!map) return nullptr;
+  conf::Variable variable;
+  variable.name = name.substr(1);
+  variable.get = evaluate_map;
+  variable.data = reinterpret_cast<uintptr_t>(map.get());
+  variable.cacheable = !map->is_volatile();
+  variable.changeable = true;
+  variable.reads = map->reads();
+  if (!compiler.variables().define(variable)) {
+    compiler.error(statement, "the duplicate \"" + std::string(name.substr(1)) + "\" variable", {},
+                   &statement.words[2]);
+    return nullptr;
+  }
   return map;
 }
 

@@ -18,6 +18,8 @@ class Map {
  public:
   // Reads the block; reports nginx's errors. Null after an error.
   static std::unique_ptr<Map> read(conf::Compiler& compiler, const conf::Statement& statement);
+  // The same for `map $a $b { … }`, and defines the variable that it names.
+  static std::unique_ptr<Map> define(conf::Compiler& compiler, const conf::Statement& statement);
   conf::Value evaluate(conf::VariableSource& source) const;
   bool is_volatile() const { return volatile_; }
   // Variables that the value is made of.

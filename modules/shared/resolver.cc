@@ -1,0 +1,43 @@
+#include "modules/shared/resolver.h"
+
+#include "confparse/address.h"
+#include "confparse/value.h"
+
+namespace weir::shared {
+
+bool read_resolver(conf::Compiler& compiler, const conf::Statement& statement, bool may_be_off,
+                   std::vector<std::string>& words) {
+  if (may_be_off && statement.argument_count() == 1 && statement.argument(0) == "off") {
+    words.emplace_back("off");
+    return true;
+  }
+  size_t addresses = 0;
+  for (const conf::Word& word : statement.words.subspan(1)) {
+    const std::string_view text = word.text;
+    const bool is_valid = text.starts_with("valid=");
+    const bool is_family = text.starts_with("ipv4=") || text.starts_with("ipv6=");
+    if (is_valid || is_family) {
+      const std::string_view value = text.substr(is_valid ? 6 : 5);
+      const bool ok =
+          is_valid ? conf::parse_seconds(value).has_value() : value == "on" || value == "off";
+      if (!ok) {
+        compiler.error(statement, "invalid parameter: " + std::string(text), {}, &word);
+        return false;
+      }
+    } else {
+      const conf::Url url = conf::parse_url(compiler.world(), text, {.default_port = 53});
+      if (!url.ok()) {
+        compiler.error(statement, url.problem + " in resolver \"" + std::string(text) + "\"", {},
+                       &word);
+        return false;
+      }
+      ++addresses;
+    }
+    words.emplace_back(text);
+  }
+  if (addresses > 0) return true;
+  compiler.error(statement, "no name servers defined");
+  return false;
+}
+
+}  // namespace weir::shared

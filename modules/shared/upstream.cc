@@ -1,0 +1,207 @@
+#include "modules/shared/upstream.h"
+
+#include <optional>
+
+#include "confparse/value.h"
+
+namespace weir::shared {
+namespace {
+
+using conf::Compiler;
+using conf::Scope;
+using conf::Statement;
+using conf::Word;
+using upstream::Cluster;
+using upstream::Server;
+
+// The value of "key=N" as a number, when the word is one.
+bool take_number(std::string_view text, std::string_view key, std::optional<int64_t>& value) {
+  if (!text.starts_with(key)) return false;
+  value = conf::parse_number(text.substr(key.size()));
+  return true;
+}
+
+bool read_parameter(std::string_view text, Server& server) {
+  std::optional<int64_t> value;
+  if (take_number(text, "weight=", value)) {
+    if (!value || *value == 0 || *value > INT32_MAX) return false;
+    server.weight = static_cast<uint32_t>(*value);
+    return true;
+  }
+  if (take_number(text, "max_conns=", value)) {
+    if (!value || *value > INT32_MAX) return false;
+    server.max_connections = static_cast<uint32_t>(*value);
+    return true;
+  }
+  if (take_number(text, "max_fails=", value)) {
+    if (!value || *value > INT32_MAX) return false;
+    server.max_fails = static_cast<uint32_t>(*value);
+    return true;
+  }
+  if (text.starts_with("fail_timeout=")) {
+    value = conf::parse_seconds(text.substr(13));
+    if (!value) return false;
+    server.fail_timeout_milliseconds = static_cast<uint64_t>(*value) * 1000;
+    return true;
+  }
+  if (text == "backup") return server.backup = true;
+  if (text == "down") return server.down = true;
+  return false;
+}
+
+}  // namespace
+
+UpstreamBuilder& upstreams(Compiler& compiler, const Scope& scope) {
+  const bool is_stream =
+      scope.context() & (conf::kStream | conf::kStreamServer | conf::kStreamUpstream);
+  if (is_stream) return compiler.state<StreamUpstreams>();
+  return compiler.state<HttpUpstreams>();
+}
+
+void set_upstream(Compiler& compiler, Scope& scope, const Statement& at) {
+  auto& builder = upstreams(compiler, scope);
+  Cluster* cluster = builder.define(compiler, at, at.argument(0));
+  if (!cluster) return;
+  builder.current = cluster;
+  builder.keepalive_seen = false;
+  Scope inner(scope.context() == conf::kStream ? conf::kStreamUpstream : conf::kUpstream, &scope);
+  compiler.visit(*at.block, inner);
+  builder.current = nullptr;
+  if (cluster->servers.empty()) {
+    compiler.error_at_close(at, "no servers are inside upstream",
+                            "An upstream needs at least one \"server\" line.");
+  }
+}
+
+void set_upstream_server(Compiler& compiler, Scope& scope, const Statement& at) {
+  auto& builder = upstreams(compiler, scope);
+  if (!builder.current) return;
+  Server server;
+  server.name = at.argument(0);
+  for (size_t i = 1; i < at.argument_count(); ++i) {
+    if (!read_parameter(at.argument(i), server)) {
+      return compiler.invalid_parameter(at, at.words[i + 1]);
+    }
+  }
+  const conf::Url url = conf::parse_url(compiler.world(), at.argument(0), conf::UrlRules{});
+  if (!url.ok()) {
+    return compiler.error(at, url.problem + " in upstream \"" + url.text + "\"", {}, &at.words[1]);
+  }
+  const bool is_stream = scope.context() == conf::kStreamUpstream;
+  if (is_stream && url.no_port) {
+    return compiler.error(at, "no port in upstream \"" + url.text + "\"",
+                          "There is no usual port here: write host:port.", &at.words[1]);
+  }
+  for (const conf::SocketAddress& address : url.addresses) {
+    server.addresses.push_back(net::Address::from_bytes(address.bytes));
+  }
+  builder.current->servers.push_back(std::move(server));
+}
+
+Cluster* UpstreamBuilder::add(Entry entry, std::string_view host, uint16_t default_port) {
+  auto cluster = std::make_unique<Cluster>();
+  cluster->host = host;
+  cluster->name = host;
+  cluster->implied = !entry.defined;
+  cluster->is_stream = is_stream_;
+  cluster->default_port = default_port;
+  if (!entry.defined) cluster->name += ":" + std::to_string(entry.port);
+  entry.cluster = cluster.get();
+  entries_.push_back(entry);
+  clusters_->push_back(std::move(cluster));
+  return entry.cluster;
+}
+
+Cluster* UpstreamBuilder::define(Compiler& compiler, const Statement& at, std::string_view name) {
+  for (Entry& entry : entries_) {
+    if (!conf::equal_without_case(entry.cluster->host, name)) continue;
+    if (entry.defined) {
+      compiler.error(at, "duplicate upstream \"" + std::string(name) + "\"", {}, &at.words[1]);
+      return nullptr;
+    }
+    if (!entry.no_port) {
+      // Reported at the use that came first, with its place in the text.
+      compiler.late_error(
+          at.number, 0,
+          "upstream \"" + std::string(name) + "\" may not have port " + std::to_string(entry.port),
+          entry.at);
+      return nullptr;
+    }
+    entry.defined = true;
+    entry.port = 0;
+    entry.at = &at;
+    entry.cluster->implied = false;
+    entry.cluster->default_port = 0;
+    entry.cluster->servers.clear();
+    entry.cluster->name = name;
+    entry.cluster->host = name;
+    return entry.cluster;
+  }
+  return add(Entry{nullptr, &at, 0, true, true}, name, 0);
+}
+
+const Cluster* UpstreamBuilder::refer(Compiler& compiler, const Statement& at,
+                                      const conf::Url& url) {
+  std::string host = url.kind == conf::Url::Kind::unix_socket ? "unix:" + url.host : url.host;
+  for (Entry& entry : entries_) {
+    if (!conf::equal_without_case(entry.cluster->host, host)) continue;
+    if (entry.defined && !url.no_port && at.number < entry.at->number) {
+      compiler.late_error(entry.at->number, 0,
+                          "upstream \"" + host + "\" may not have port " + std::to_string(url.port),
+                          &at);
+      return nullptr;
+    }
+    if (entry.defined && !url.no_port) {
+      compiler.error(at, "upstream \"" + host + "\" may not have port " + std::to_string(url.port),
+                     "The ports are those of the upstream's servers.", &at.words[1]);
+      return nullptr;
+    }
+    if (entry.port && url.port && entry.port != url.port) continue;
+    return entry.cluster;
+  }
+  Cluster* cluster = add(Entry{nullptr, &at, url.port, url.no_port, false}, host, url.port);
+  if (url.kind == conf::Url::Kind::name) return cluster;
+  Server server;
+  server.name = host;
+  for (const conf::SocketAddress& address : url.addresses) {
+    server.addresses.push_back(net::Address::from_bytes(address.bytes));
+  }
+  cluster->servers.push_back(std::move(server));
+  return cluster;
+}
+
+void UpstreamBuilder::complete(Compiler& compiler) {
+  for (Entry& entry : entries_) {
+    Cluster& cluster = *entry.cluster;
+    if (entry.defined) {
+      bool any = cluster.servers.empty();  // reported already
+      for (const Server& server : cluster.servers) any |= !server.backup;
+      if (!any) {
+        compiler.error(*entry.at, "no servers in upstream \"" + cluster.host + "\"",
+                       "Every server of it is a backup.");
+      }
+      continue;
+    }
+    if (entry.port == 0 && !cluster.host.starts_with("unix:")) {
+      compiler.error(*entry.at, "no port in upstream \"" + cluster.host + "\"",
+                     "Neither is there an \"upstream\" of this name, nor is a port given.",
+                     &entry.at->words[1]);
+      continue;
+    }
+    if (!cluster.servers.empty()) continue;
+    const auto answer = compiler.world().resolve(cluster.host, entry.port);
+    if (!answer.ok() || answer.value.empty()) {
+      compiler.error(*entry.at, "host not found in upstream \"" + cluster.host + "\"", {},
+                     &entry.at->words[1]);
+      continue;
+    }
+    Server server;
+    server.name = cluster.host;
+    for (const conf::SocketAddress& address : answer.value) {
+      server.addresses.push_back(net::Address::from_bytes(address.bytes));
+    }
+    cluster.servers.push_back(std::move(server));
+  }
+}
+
+}  // namespace weir::shared

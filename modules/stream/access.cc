@@ -1,0 +1,60 @@
+#include "modules/shared/access.h"
+
+#include "engine/stream/builder.h"
+#include "engine/stream/session.h"
+#include "modules/stream/modules.h"
+
+// ngx_stream_access_module: registers the shared allow and deny rules with stream.
+namespace weir::stream {
+
+namespace {
+
+using namespace conf;
+
+void read_rule(Compiler& compiler, Scope& scope, const Statement& statement) {
+  shared::read_access_rule(compiler, scope, scope.write<shared::AccessSettings>(), statement);
+}
+
+PhaseResult check(Session& session) {
+  const auto& settings = session.settings<shared::AccessSettings>();
+  switch (shared::judge(settings, session.peer())) {
+    case shared::AccessVerdict::no_rule:
+      return PhaseResult::next();
+    case shared::AccessVerdict::allowed:
+      return PhaseResult::pass();
+    case shared::AccessVerdict::denied:
+      break;
+  }
+  session.log(Severity::error, "access forbidden by rule");
+  return PhaseResult::end(403);
+}
+
+constexpr Directive kDirectives[] = {
+    {.name = "allow",
+     .where = kStream | kStreamServer,
+     .args = {1, 1},
+     .repeat = Repeat::collect,
+     .merge = Merge::replace_list,
+     .set = read_rule,
+     .doc = "Lets clients of this address or network in."},
+    {.name = "deny",
+     .where = kStream | kStreamServer,
+     .args = {1, 1},
+     .repeat = Repeat::collect,
+     .merge = Merge::replace_list,
+     .set = read_rule,
+     .doc = "Refuses clients of this address or network."},
+};
+
+void complete(Compiler& compiler, Scope&) {
+  builder(compiler).add_phase_handler(Phase::access, check);
+}
+
+}  // namespace
+
+const conf::Module kAccessModule{.name = "ngx_stream_access_module",
+                                 .directives = kDirectives,
+                                 .complete = complete,
+                                 .root = conf::kStream};
+
+}  // namespace weir::stream

@@ -1,0 +1,172 @@
+#include <cerrno>
+#include <optional>
+
+#include "engine/event/loop.h"
+#include "engine/net/relay.h"
+#include "engine/net/socket_options.h"
+#include "modules/stream/proxy_run.h"
+
+// A client's connection, passed to an upstream's.
+namespace weir::stream::proxy {
+namespace {
+
+// Failures that say that nobody is there; others are worth a crit.
+bool is_usual(int error) {
+  switch (error) {
+    case ECONNREFUSED:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ECONNRESET:
+    case ETIMEDOUT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+class ProxyConnection final : public ProxyRun,
+                              public SocketHandler,
+                              public net::RelayOwner,
+                              public Pooled {
+ public:
+  explicit ProxyConnection(Session& session)
+      : ProxyRun(session), timer_(&ProxyConnection::connect_time, this) {}
+
+  void update() override {
+    if (relay_) {
+      session_.received = relay_->first_received();
+      session_.sent = relay_->first_sent();
+      const uint64_t first = relay_->second_first_byte_at();
+      if (first && attempt().first_byte_time < 0) {
+        attempt().first_byte_time =
+            static_cast<int64_t>(first - (worker_.loop.now() - attempt_age()));
+      }
+    }
+    ProxyRun::update();
+  }
+
+  // SocketHandler of the upstream while it connects.
+  void on_readable() override {}
+  void on_writable() override;
+
+  void relay_over(Over how, bool by_upstream, int error) override;
+  void relay_read_failed(bool by_upstream, int error) override;
+
+ private:
+  void open(const net::Address& peer) override;
+  uint64_t upstream_sent() const override { return relay_ ? relay_->second_sent() : 0; }
+  uint64_t upstream_received() const override { return relay_ ? relay_->second_received() : 0; }
+  int descriptor() const override { return upstream_.descriptor(); }
+  static void connect_time(void* self);
+  void start_relay();
+
+  net::Stream upstream_;
+  Timer timer_;
+  std::optional<net::Relay> relay_;
+};
+
+void ProxyConnection::open(const net::Address& peer) {
+  const net::ConnectOptions options = connect_options();
+  const net::ConnectResult result =
+      net::start_connect(worker_.loop, upstream_.socket(), this, peer, options);
+  switch (result.state) {
+    case net::ConnectResult::State::failed:
+      session_.log(Severity::alert, net::failure_text(result, peer, options), result.error);
+      return session_.finish(500);
+    case net::ConnectResult::State::refused:
+      session_.log(is_usual(result.error) ? Severity::error : Severity::crit,
+                   net::failure_text(result, peer, options), result.error);
+      return attempt_failed();
+    case net::ConnectResult::State::connected:
+      return start_relay();
+    case net::ConnectResult::State::pending:
+      timer_.arm(worker_.loop, static_cast<uint64_t>(settings_.connect_timeout.value));
+  }
+}
+
+void ProxyConnection::connect_time(void* self) {
+  auto& run = *static_cast<ProxyConnection*>(self);
+  if (run.session_.finished()) return;
+  run.session_.log(Severity::error, "upstream timed out", ETIMEDOUT);
+  run.upstream_.close();
+  run.attempt_failed();
+}
+
+void ProxyConnection::on_writable() {
+  if (session_.finished() || relay_) return;
+  timer_.cancel();
+  if (const int error = upstream_.socket().connect_error()) {
+    session_.log(is_usual(error) ? Severity::error : Severity::crit, "connect() failed", error);
+    upstream_.close();
+    return attempt_failed();
+  }
+  start_relay();
+}
+
+void ProxyConnection::start_relay() {
+  connected();
+  if (session_.settings<CoreSettings>().tcp_nodelay) {
+    // Refused by unix sockets.
+    if (!session_.peer().is_unix()) (void)net::set_no_delay(session_.client().descriptor(), true);
+    (void)net::set_no_delay(upstream_.descriptor(), true);
+  }
+  net::RelayOptions options;
+  options.timeout = static_cast<uint64_t>(settings_.timeout.value);
+  options.half_close = settings_.half_close;
+  options.read_error_ends = false;
+  options.buffer = settings_.buffer_size.value;
+  options.first_rate = rate(settings_.upload_rate);
+  options.second_rate = rate(settings_.download_rate);
+  relay_.emplace(worker_.loop, *this, session_.client(), upstream_, options);
+  const std::string header = proxy_header();
+  if (!header.empty()) relay_->to_second().push(Slice::copy_of(header));
+  relay_->start();
+}
+
+void ProxyConnection::relay_read_failed(bool by_upstream, int error) {
+  if (by_upstream && attempt().first_byte_time < 0) {
+    attempt().first_byte_time = static_cast<int64_t>(attempt_age());
+  }
+  session_.set_activity(by_upstream ? "proxying and reading from upstream"
+                                    : "proxying and reading from client");
+  session_.log(by_upstream ? Severity::error : Severity::info, "recv() failed", error);
+}
+
+void ProxyConnection::relay_over(Over how, bool by_upstream, int error) {
+  update();
+  switch (how) {
+    case Over::ended:
+      if (session_.wants_log(Severity::info)) {
+        session_.log_plain(
+            Severity::info,
+            std::string(by_upstream ? "upstream" : "client") +
+                " disconnected, bytes from/to client:" + std::to_string(session_.received) + "/" +
+                std::to_string(session_.sent) + ", bytes from/to upstream:" +
+                std::to_string(upstream_received()) + "/" + std::to_string(upstream_sent()));
+      }
+      break;
+    case Over::timed_out:
+      session_.set_activity("proxying connection");
+      session_.log(Severity::info, "connection timed out", error);
+      break;
+    case Over::failed:
+      session_.set_activity(by_upstream ? "proxying and sending to upstream"
+                                        : "proxying and sending to client");
+      session_.log(by_upstream ? Severity::error : Severity::info, "send() failed", error);
+      break;
+  }
+  session_.finish(200);
+}
+
+}  // namespace
+
+void start_connection(Session& session) {
+  auto content = std::make_unique<ProxyConnection>(session);
+  ProxyConnection& connection = *content;
+  session.set_content(std::move(content));
+  connection.begin();
+}
+
+}  // namespace weir::stream::proxy

@@ -1,0 +1,205 @@
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "engine/event/loop.h"
+#include "engine/event/watcher.h"
+#include "modules/stream/proxy_run.h"
+
+// A client's datagrams, passed to an upstream through a socket of the session's own.
+namespace weir::stream::proxy {
+namespace {
+
+constexpr unsigned kBatch = 8;
+constexpr size_t kLargestDatagram = 65535;
+
+// Room for what one call receives. Never held across an event; untouched pages cost nothing.
+char* batch_buffer() {
+  thread_local std::unique_ptr<char[]> buffer(new char[kBatch * kLargestDatagram]);
+  return buffer.get();
+}
+
+class ProxyDatagrams final : public ProxyRun, public Pooled {
+ public:
+  explicit ProxyDatagrams(Session& session)
+      : ProxyRun(session),
+        first_(session.datagram_client().first_datagram()),
+        watcher_(&ProxyDatagrams::readable, this),
+        timer_(&ProxyDatagrams::expired, this) {}
+  ~ProxyDatagrams() override { close(); }
+
+  void on_datagram(std::string_view datagram) override;
+  void update() override {
+    if (first_byte_at_ && attempt().first_byte_time < 0) {
+      attempt().first_byte_time =
+          static_cast<int64_t>(first_byte_at_ - (worker_.loop.now() - attempt_age()));
+    }
+    ProxyRun::update();
+  }
+
+ private:
+  void open(const net::Address& peer) override;
+  uint64_t upstream_sent() const override { return sent_; }
+  uint64_t upstream_received() const override { return received_; }
+  int descriptor() const override { return descriptor_; }
+  static void readable(void* self, uint32_t);
+  static void expired(void* self);
+  void close() {
+    watcher_.close();
+    if (descriptor_ >= 0) ::close(descriptor_);
+    descriptor_ = -1;
+  }
+  void receive();
+  void pass_on(std::string_view datagram);
+  void pass_back(const char* data, size_t size);
+  // Are all answers there that are to come?
+  bool settle();
+  std::string counts() const;
+  void arm() { timer_.arm(worker_.loop, static_cast<uint64_t>(settings_.timeout.value)); }
+
+  std::string first_;  // what came before there was an upstream
+  Watcher watcher_;
+  Timer timer_;
+  int descriptor_ = -1;
+  uint64_t sent_ = 0;
+  uint64_t received_ = 0;
+  uint64_t requests_ = 0;
+  uint64_t responses_ = 0;
+  uint64_t first_byte_at_ = 0;
+};
+
+void ProxyDatagrams::open(const net::Address& peer) {
+  close();
+  const net::ConnectOptions options = connect_options();
+  const net::DatagramSocket opened = net::open_datagram_socket(peer, options);
+  descriptor_ = opened.descriptor;
+  const net::ConnectResult& result = opened.result;
+  if (result.state == net::ConnectResult::State::failed) {
+    session_.log(Severity::alert, net::failure_text(result, peer, options), result.error);
+    return session_.finish(500);
+  }
+  if (result.state == net::ConnectResult::State::refused) {
+    session_.log(Severity::crit, net::failure_text(result, peer, options), result.error);
+    return attempt_failed();
+  }
+  if (const int error = watcher_.open(worker_.loop, descriptor_, EPOLLIN)) {
+    session_.log(Severity::alert, "epoll_ctl() failed", error);
+    return session_.finish(500);
+  }
+  connected();
+  std::string first = proxy_header();
+  first += first_;
+  first_ = {};
+  ++requests_;
+  pass_on(first);
+  if (session_.finished()) return;
+  if (!settle()) arm();
+}
+
+void ProxyDatagrams::on_datagram(std::string_view datagram) {
+  if (descriptor_ < 0) return;  // not connected yet: lost, as datagrams are
+  ++requests_;
+  pass_on(datagram);
+  if (session_.finished()) return;
+  if (!settle()) arm();
+}
+
+void ProxyDatagrams::pass_on(std::string_view datagram) {
+  ssize_t count;
+  do {
+    count = ::send(descriptor_, datagram.data(), datagram.size(), MSG_NOSIGNAL);
+  } while (count < 0 && errno == EINTR);
+  if (count >= 0) {
+    sent_ += static_cast<uint64_t>(count);
+    return;
+  }
+  if (errno == EAGAIN || errno == ENOBUFS) return;  // lost
+  const int error = errno;
+  session_.set_activity("proxying and sending to upstream");
+  session_.log(Severity::error, "send() failed", error);
+  // The error of an earlier datagram, told now: this one can still go.
+  if (error == ECONNREFUSED) return;
+  session_.finish(200);
+}
+
+void ProxyDatagrams::readable(void* self, uint32_t) {
+  static_cast<ProxyDatagrams*>(self)->receive();
+}
+
+void ProxyDatagrams::receive() {
+  if (session_.finished()) return;
+  char* const buffer = batch_buffer();
+  mmsghdr messages[kBatch];
+  iovec vectors[kBatch];
+  for (unsigned i = 0; i < kBatch; ++i) {
+    vectors[i] = {buffer + i * kLargestDatagram, kLargestDatagram};
+    messages[i] = {};
+    messages[i].msg_hdr.msg_iov = &vectors[i];
+    messages[i].msg_hdr.msg_iovlen = 1;
+  }
+  const int count = ::recvmmsg(descriptor_, messages, kBatch, MSG_DONTWAIT, nullptr);
+  if (count < 0) {
+    if (errno == EAGAIN || errno == EINTR) return;
+    const int error = errno;
+    session_.set_activity("proxying and reading from upstream");
+    session_.log(Severity::error, "recv() failed", error);
+    // As nginx, the client gets an empty datagram for it.
+    pass_back(buffer, 0);
+  }
+  for (int i = 0; i < count; ++i) {
+    pass_back(static_cast<const char*>(vectors[i].iov_base), messages[i].msg_len);
+    if (session_.finished()) return;
+  }
+  if (!session_.finished()) arm();
+}
+
+void ProxyDatagrams::pass_back(const char* data, size_t size) {
+  if (first_byte_at_ == 0) first_byte_at_ = worker_.loop.now();
+  received_ += size;
+  ++responses_;
+  session_.datagram_client().send(data, size);
+  session_.sent += size;
+  settle();
+}
+
+std::string ProxyDatagrams::counts() const {
+  return ", packets from/to client:" + std::to_string(requests_) + "/" +
+         std::to_string(responses_) +
+         ", bytes from/to client:" + std::to_string(session_.received) + "/" +
+         std::to_string(session_.sent) + ", bytes from/to upstream:" + std::to_string(received_) +
+         "/" + std::to_string(sent_);
+}
+
+bool ProxyDatagrams::settle() {
+  const auto limit = static_cast<uint64_t>(settings_.requests.value);
+  if (limit && requests_ < limit) return false;
+  // The client's next datagram begins a session.
+  if (limit) session_.detach();
+  if (!settings_.responses) return false;
+  if (responses_ < static_cast<uint64_t>(settings_.responses->value) * requests_) return false;
+  if (session_.wants_log(Severity::info)) {
+    session_.log_plain(Severity::info, "udp done" + counts());
+  }
+  session_.finish(200);
+  return true;
+}
+
+void ProxyDatagrams::expired(void* self) {
+  auto& run = *static_cast<ProxyDatagrams*>(self);
+  if (run.session_.finished()) return;
+  run.session_.log_plain(Severity::info, "udp timed out" + run.counts());
+  run.session_.finish(200);
+}
+
+}  // namespace
+
+void start_datagrams(Session& session) {
+  auto content = std::make_unique<ProxyDatagrams>(session);
+  ProxyDatagrams& datagrams = *content;
+  session.set_content(std::move(content));
+  datagrams.begin();
+}
+
+}  // namespace weir::stream::proxy
