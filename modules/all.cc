@@ -39,6 +39,7 @@ std::span<const conf::Module* const> all_modules() {
       &stream::kAccessModule,
       &stream::kMapModule,
       &stream::kReturnModule,
+      &stream::kSslPrereadModule,
       &stream::kSetModule,
   };
   return modules;

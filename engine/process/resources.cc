@@ -75,7 +75,10 @@ class SocketOpener {
     const ListeningSockets* old = options_.before ? options_.before->find(wanted) : nullptr;
     ListeningSockets sockets;
     sockets.options = wanted;
-    if (old) sockets.descriptors = old->descriptors;
+    // A datagram socket cannot join others of its port later: then all are new.
+    const bool joins =
+        wanted.type == SOCK_DGRAM && wanted.reuseport && old && !old->options.reuseport;
+    if (old && !joins) sockets.descriptors = old->descriptors;
     // A socket of a slot without a worker would swallow connections: it goes.
     if (sockets.descriptors.size() > slots) sockets.descriptors.resize(slots);
     const size_t count = wanted.reuseport ? slots : 1;

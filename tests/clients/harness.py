@@ -321,8 +321,11 @@ class Service:
 
     def command(self, *more):
         daemon = "on" if self.daemon else "off"
+        modules = ""
+        if IS_ORACLE and re.search(r"^stream \{", self.read("weir.conf"), re.M):  # Debian's has it as a module
+            modules = "load_module /usr/lib/nginx/modules/ngx_stream_module.so; "
         return [BINARY, "-p", self.folder, "-c", self.path("weir.conf"), "-e", "logs/error.log",
-                "-g", f"daemon {daemon}; pid logs/weir.pid; {self.options}", *more]
+                "-g", f"{modules}daemon {daemon}; pid logs/weir.pid; {self.options}", *more]
 
     def environment(self):
         environment = dict(os.environ)
@@ -352,7 +355,7 @@ class Service:
         if not self.daemon and self.process.poll() is not None:
             raise AssertionError(f"ended with {self.process.returncode}: {self.read('logs/stderr')}"
                                  f"{self.errors()}")
-        ports = re.findall(r"listen\s+127\.0\.0\.1:(\d+)", self.read("weir.conf"))
+        ports = re.findall(r"listen\s+127\.0\.0\.1:(\d+)(?![^;]*\budp\b)", self.read("weir.conf"))
         for port in ports:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", int(port))) != 0:

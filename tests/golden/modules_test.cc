@@ -1,6 +1,7 @@
 // The directives of the real modules: tests/golden/modules/NAME.golden holds an accepted and a
 // refused configuration, divided by a line "====", each with what is printed (see golden_case.h). A
-// name that stands in several blocks as different directives ends in ".main" or ".upstream".
+// name that stands in several blocks as different directives ends in ".main",
+// ".upstream" or ".stream".
 
 #include <catch2/catch.hpp>
 #include <cstdlib>
@@ -62,6 +63,10 @@ std::string judged_half(const std::string& half, bool& ok) {
 std::string file_name(const Directive& directive) {
   std::string name(directive.name);
   if (directive.where == weir::conf::kUpstream) name += ".upstream";
+  if (directive.where == weir::conf::kStreamUpstream) name += ".upstream";
+  const uint32_t stream =
+      weir::conf::kStream | weir::conf::kStreamServer | weir::conf::kStreamUpstream;
+  if ((directive.where & ~stream) == 0) name += ".stream";
   if ((directive.where & ~(weir::conf::kMain | weir::conf::kEvents)) == 0) name += ".main";
   return name + ".golden";
 }

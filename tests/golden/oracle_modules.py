@@ -46,6 +46,18 @@ if ($host) { %(if_in_location)s }
 limit_except GET { %(limit_except)s }
 }}}
 """
+STREAM_CONTEXTS = ["main", "http", "server", "stream", "stream_server", "stream_upstream"]
+STREAM_BASE = """%(main)s
+events { }
+http { access_log off; %(http)s
+server { listen 127.0.0.1:18099; %(server)s
+}}
+stream { %(stream)s
+upstream su { server 127.0.0.1:9; %(stream_upstream)s }
+server { listen 127.0.0.1:18098; %(handler)s %(stream_server)s
+}}
+"""
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 # Blocks that may stand once only need a base of their own.
 BARE = {"main": "%s events {} http {}", "events": "events {} http { %s }"}
 
@@ -82,6 +94,20 @@ def write(context, text):
     return BASE % slots
 
 
+def write_stream(context, text):
+    """The same with a stream block; its server has a handler unless the text brings one."""
+    if context == "main" and text.startswith("stream "):
+        return f"events {{}}\n{text}\n"
+    slots = dict.fromkeys(STREAM_CONTEXTS, "")
+    slots[context] = "\n" + text
+    slots["handler"] = "" if text.startswith(("return", "proxy_pass")) else "return x;"
+    return STREAM_BASE % slots
+
+
+def is_stream(row):
+    return row.name == "stream" or row.contexts[0].startswith("stream")
+
+
 def statement(row, words, block=None):
     line = " ".join([row.name, *([words] if words else [])])
     if block is None:
@@ -108,11 +134,15 @@ def value_words(row):
 def cases_of(row):
     words = value_words(row)
     good = words[0]
-    for context in CONTEXTS if row.contexts != ["any"] else []:
+    contexts = CONTEXTS
+    write = globals()["write"]
+    if is_stream(row):
+        contexts, write = STREAM_CONTEXTS, write_stream
+    for context in contexts if row.contexts != ["any"] else []:
         yield f"in-{context}", write(context, statement(row, good))
     place = row.contexts[0] if row.contexts != ["any"] else "http"
     for context in [place, row.contexts[-1] if len(row.contexts) > 1 else None]:
-        if context in CONTEXTS:
+        if context in contexts:
             for number, value in enumerate(words):
                 yield f"value-{context}-{number}", write(context, statement(row, value))
     least, most = bounds(row.args)
@@ -174,6 +204,8 @@ def make_folder(text, root):
 
 
 def ask_nginx(nginx, text, root):
+    if re.search(r"^stream ", text, re.M):  # Debian's has it as a module
+        text = f"load_module {STREAM_MODULE}; " + text
     folder = make_folder(text, root)
     run = subprocess.run([nginx, "-t", "-p", f"{folder}/", "-c", f"{folder}/nginx.conf",
                           "-e", f"{folder}/logs/error.log"],

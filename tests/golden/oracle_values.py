@@ -36,7 +36,33 @@ KINDS = {
 
 REGEXES = ["^/a", "(", "[", "a{2}", "(?<x>a)", "(?<1x>a)", "(?P<x>.)", "*", "a(?<host>b)", "\\"]
 
+RATES = ["10k", "0", "x", "1g", "-1", '""', "1M", "1x", "$remote_port", "$unknown_thing", "$remote_port$remote_port", "k"]
+
 HAND_MADE = {
+    ("main", "stream"): [""],
+    ("stream", "server"): [""],
+    ("stream", "error_log"): LOGS,
+    ("stream", "resolver"): ["127.0.0.1", "127.0.0.1:53 valid=5s", "off", "ipv6=off", "127.0.0.1 ipv6=x", "127.0.0.1 valid=x", '""', "127.0.0.1 x=y", "[::1]", "127.0.0.1 ipv4=off"],
+    ("stream", "upstream"): ["v", '""', "$remote_addr"],
+    ("stream_upstream", "server"): ["127.0.0.1:8", *SERVER_ADDRESSES, "127.0.0.1:8 weight=2", "127.0.0.1:8 weight=0", "127.0.0.1:8 max_fails=x", "127.0.0.1:8 down backup",
+                                    "127.0.0.1:8 fail_timeout=5s max_conns=3", "127.0.0.1:8 x"],
+    ("stream", "map"): ["$remote_addr $a", "$remote_addr a", "a $a", "$unknown_thing $a", "$remote_addr $remote_port", '"" $a', "$remote_addr $"],
+    ("stream", "log_format"): ["a $remote_addr", "a escape=json $remote_addr", "a escape=x a", "a $unknown_thing", 'a ""', "'' a", "a '${'", "a a$remote_addr b"],
+    ("stream", "access_log"): ["off", "logs/a.log", "logs/a.log combined", "off off", "logs/a.log none", "syslog:server=127.0.0.1", '""'],
+    ("stream", "open_log_file_cache"): ["off", "max=10", "max=x", "inactive=5s", "max=10 inactive=5s valid=5s min_uses=2", "x", "max=10 inactive=x", '""', "off off"],
+    ("stream", "proxy_bind"): ["127.0.0.1", "off", "127.0.0.1 transparent", "off transparent", "127.0.0.1:80", "[::1]", "::1", "$remote_addr", "$remote_addr transparent", "127.0.0.1 x",
+                               "x", '""', "unix:/tmp/x", "$unknown_thing", "127.0.0.1:x", "localhost"],
+    ("stream", "proxy_upload_rate"): RATES, ("stream", "proxy_download_rate"): RATES,
+    ("stream_server", "proxy_pass"): ["127.0.0.1:9", "su", *SERVER_ADDRESSES, "su:80", "$remote_addr:80", "$unknown_thing", "$remote_addr", "http://127.0.0.1:9", "127.0.0.1:9/x"],
+    ("stream_server", "return"): ["a", "$remote_addr", "$unknown_thing", '""', "200", "'a b'"],
+    ("stream_server", "set"): ["$a b", "$a $remote_addr", "$remote_addr a", "a b", "$ b", "$a $unknown_thing", '$a ""', '"" b', "$1 a", "$a-b c"],
+    ("stream_server", "listen"): ["127.0.0.1:18100", "18100", "*:18100", "[::1]:18100", "[::]:18100 ipv6only=off", "127.0.0.1:18098", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:18100-18102",
+                                  "127.0.0.1:18102-18100", "unix:/tmp/weir-none.sock", "localhost:18100", "x", '""', "127.0.0.1:18100 x", "127.0.0.1:18100 udp", "127.0.0.1:18098 udp",
+                                  "127.0.0.1:18100 udp udp", "127.0.0.1:18100 bind", "127.0.0.1:18100 backlog=5", "127.0.0.1:18100 backlog=x", "127.0.0.1:18100 backlog=0",
+                                  "127.0.0.1:18100 backlog=5 udp", "127.0.0.1:18100 reuseport", "127.0.0.1:18100 reuseport udp", "127.0.0.1:18100 so_keepalive=on", "127.0.0.1:18100 so_keepalive=x",
+                                  "127.0.0.1:18100 so_keepalive=1m::5", "127.0.0.1:18100 so_keepalive=on udp", "127.0.0.1:18100 proxy_protocol", "127.0.0.1:18100 proxy_protocol udp",
+                                  "127.0.0.1:18100 rcvbuf=8k sndbuf=8k", "127.0.0.1:18100 rcvbuf=x", "127.0.0.1:18100 fastopen=5", "127.0.0.1:18100 fastopen=x", "127.0.0.1:18100 ipv6only=x",
+                                  "127.0.0.1:18100 http2", "127.0.0.1:18100 quic", "[::1]:18100 ipv6only=x", "127.0.0.1:18100 default"],
     "debug_connection": ["127.0.0.1", "10.0.0.0/8", "unix:", "x.invalid", "10.0.0.0/99", '""', "10.0.0.1/8", "::1", "localhost"],
     "env": ["A", "A=b", "TZ", "PATH", "=b", '""', "A=", "NGINX=1"],
     ("main", "error_log"): LOGS,

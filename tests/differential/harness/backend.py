@@ -136,6 +136,54 @@ class Backend:
             sock.close()
 
 
+class DatagramBackend:
+    """Answers each datagram by the lines of its script: `echo [N]`, `text TEXT`; none: silence."""
+
+    def __init__(self, name, kind, path, signals, record):
+        self.name = name
+        self.record = record
+        self.problems = []
+        self.peers = []
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+
+    def start(self, lines):
+        self.lines = [line for line in lines if line.strip()]
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            data, peer = self.socket.recvfrom(65536)
+            if data == b"stop serving" and peer == self.socket.getsockname():
+                return
+            if peer not in self.peers:
+                self.peers.append(peer)
+            self.record.add((self.name, self.peers.index(peer)), b"datagram\n" + data)
+            for line in self.lines:
+                word, _, rest = line.partition(" ")
+                if word == "echo":
+                    for _ in range(int(rest or 1)):
+                        self.socket.sendto(data, peer)
+                elif word == "text":
+                    self.socket.sendto(rest.encode("latin-1"), peer)
+                elif word == "empty":
+                    self.socket.sendto(b"", peer)
+                else:
+                    self.problems.append(f"backend {self.name}: unknown line {line!r}")
+
+    def stop(self):
+        try:
+            self.socket.sendto(b"stop serving", self.socket.getsockname())
+        except OSError:
+            pass
+
+    def finish(self):
+        self.thread.join(1.0)
+        self.socket.close()
+
+
 class Stop(Exception):
     pass
 

@@ -38,6 +38,7 @@ class Case:
         self.about = ""
         self.config = None
         self.http = None
+        self.stream = None
         self.main = ""
         self.events = ""
         self.files = []
@@ -139,7 +140,7 @@ def parse(name, text):
         joined = "\n".join(body) + "\n"
         if word == "about":
             case.about = joined.strip()
-        elif word in ("config", "http", "main", "events"):
+        elif word in ("config", "http", "stream", "main", "events"):
             setattr(case, word, joined)
         elif word == "file":
             case.files.append(("text", rest, joined))
@@ -199,8 +200,8 @@ def parse(name, text):
 
 
 def check(case):
-    if (case.config is None) == (case.http is None):
-        raise CaseError("one of `config` and `http` is needed")
+    if (case.config is None) == (case.http is None and case.stream is None):
+        raise CaseError("one of `config`, and `http` or `stream`, is needed")
     names = [request.name for request in case.requests]
     for name in names:
         if names.count(name) > 1:

@@ -28,9 +28,30 @@ class Client:
         self.slowly = 0
         self.current = "1"
         self.others = {}
+        self.datagrams = None
 
     def note(self, text):
         self.out.append(f"[{text}]\n".encode("latin-1"))
+
+    def open_datagrams(self, where):
+        """A client of datagrams: goes on until the next @udp or @connect."""
+        self.settle()
+        address = self.side.address(where)
+        sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_DGRAM)
+        self.opened.append(sock)
+        sock.connect(address)
+        self.local_ports.append(sock.getsockname()[1])
+        self.datagrams = sock
+        self.pending = False
+
+    def receive(self, wait):
+        self.datagrams.settimeout(wait)
+        try:
+            self.out.append(b"[datagram] " + self.datagrams.recv(65536) + b"\n")
+        except TimeoutError:
+            self.note("no datagram")
+        except OSError as error:
+            self.note(f"datagrams: {error.strerror}")
 
     def connect(self, where=None):
         address = self.side.address(where)
@@ -101,7 +122,9 @@ class Client:
         try:
             for word, rest in steps:
                 self.step(word, rest)
-            if self.pending:
+            if self.pending and self.side.case.stream is not None:
+                self.step("eof", "")
+            elif self.pending:
                 self.read()
             self.settle()
             for name in sorted(self.others):  # left open on purpose
@@ -119,6 +142,15 @@ class Client:
         elif word == "connect":
             self.settle()
             self.connect(rest)
+        elif word == "udp":
+            self.open_datagrams(rest)
+        elif word == "datagram":
+            try:
+                self.datagrams.send(self.side.fill_in(rest.encode("latin-1")))
+            except OSError as error:
+                self.note(f"datagrams: {error.strerror}")
+        elif word == "receive":
+            self.receive(float(rest or 1500) / 1000)
         elif word == "switch":
             self.switch(rest)
         elif word == "read":

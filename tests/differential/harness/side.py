@@ -29,6 +29,12 @@ events {{
     worker_connections 128;
 {events}}}
 """
+STREAM = """stream {{
+    log_format harness '$protocol $status $bytes_received/$bytes_sent';
+    access_log %%PREFIX%%/logs/stream.log harness;
+{stream}}}
+"""
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 HTTP = """http {{
     log_format harness '$request_method "$request" $status $body_bytes_sent/$bytes_sent <$request_length';
     access_log %%PREFIX%%/logs/access.log harness;
@@ -40,7 +46,8 @@ HTTP = """http {{
 
 def of_requests(text):
     """Below `warn`, only what is said about a request counts: process news and closed idle connections do not."""
-    return 0 if b", client: " in text else LEVELS.index("warn")
+    is_said = b", client: " in text or b", udp client: " in text or b", bytes from/to client:" in text
+    return 0 if is_said else LEVELS.index("warn")
 
 
 class StartError(Exception):
@@ -121,7 +128,8 @@ class Side:
         for kind, path, content in self.case.files:
             self.make(kind, f"{self.prefix}/{path}", content)
         for name, (kind, lines) in self.case.backends.items():
-            server = backend.Backend(name, kind, f"{self.prefix}/{name}.sock", self.signals, self.record)
+            make = backend.DatagramBackend if kind == "udp" else backend.Backend
+            server = make(name, kind, f"{self.prefix}/{name}.sock", self.signals, self.record)
             self.backends.append(server)
             if server.port:
                 self.ports[name] = server.port
@@ -145,7 +153,13 @@ class Side:
         if self.case.config is not None:
             text = self.case.config
         else:
-            text += HTTP.format(http=self.case.http)
+            if self.case.http is not None:
+                text += HTTP.format(http=self.case.http)
+            if self.case.stream is not None:
+                text += STREAM.format(stream=self.case.stream)
+        is_stream = self.case.stream is not None or re.search(r"^stream\b", text, re.M)
+        if is_stream and os.path.basename(self.binary) == "nginx":  # Debian's has it as a module
+            text = f"load_module {STREAM_MODULE};\n" + text
         with open(f"{self.prefix}/nginx.conf", "w", encoding="latin-1") as file:
             file.write(self.fill(text))
 
@@ -194,6 +208,14 @@ class Side:
     def listening(self):
         """The configuration's ports are looked up in the kernel's table, so that no probe shows up in a log."""
         wanted = {self.ports[name] for name in self.ports if name.startswith("a")}
+        datagrams = {self.ports[name] for name in self.ports if name.startswith("u")}
+        if datagrams:
+            bound = set()
+            for table in ("/proc/net/udp", "/proc/net/udp6"):
+                with open(table, encoding="ascii") as file:
+                    bound.update(int(line.split()[1].rsplit(":", 1)[1], 16) for line in file.readlines()[1:])
+            if not datagrams <= bound:
+                return False
         if not wanted:
             return True
         open_ports = set()
@@ -249,7 +271,8 @@ class Side:
         worker.run(request.steps)
         self.times[request.name] = time.monotonic() - begin
         self.client_ports = worker.local_ports
-        expected = request.lines if request.lines is not None else worker.finals
+        answers = worker.finals if self.case.stream is None else len(worker.opened)
+        expected = request.lines if request.lines is not None else answers
         if self.case.logs_on_exit:
             expected = 0
         logs = self.logs(expected)

@@ -1,0 +1,386 @@
+#!/usr/bin/python3
+"""TCP and UDP through the stream block, with real sockets on both ends."""
+
+import hashlib
+import re
+import select
+import socket
+import struct
+import threading
+import time
+import unittest
+
+import harness
+from harness import beyond_nginx, wait_until
+
+
+def noise(size, seed=1):
+    block = b"".join(hashlib.sha256(f"{seed}-{n}".encode()).digest() for n in range(2048))
+    return (block * (size // len(block) + 1))[:size]
+
+
+class Tcp:
+    """A server whose `answer(socket)` runs in a thread for each connection."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def serve(self, sock):
+        with sock:
+            try:
+                self.answer(sock)
+            except OSError:
+                pass
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+class Echoes:
+    """Echoes all its connections and datagrams from one thread: thousands at once cost no threads."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.port = self.listener.getsockname()[1]
+        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.datagrams.bind(("127.0.0.1", self.port))
+        self.peers = set()
+        self.open = {}
+        self.ended = False
+        self.poll = select.epoll()
+        for sock in (self.listener, self.datagrams):
+            sock.setblocking(False)
+            self.poll.register(sock, select.EPOLLIN)
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while not self.ended:
+            for number, _ in self.poll.poll(0.2):
+                if number == self.listener.fileno():
+                    self.take()
+                elif number == self.datagrams.fileno():
+                    self.return_datagrams()
+                else:
+                    self.return_bytes(number)
+
+    def take(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except BlockingIOError:
+                return
+            self.open[sock.fileno()] = sock
+            self.poll.register(sock, select.EPOLLIN)
+
+    def return_datagrams(self):
+        while True:
+            try:
+                data, peer = self.datagrams.recvfrom(65536)
+            except BlockingIOError:
+                return
+            self.peers.add(peer)
+            self.datagrams.sendto(data, peer)
+
+    def return_bytes(self, number):
+        sock = self.open[number]
+        try:
+            data = sock.recv(65536)
+            if data:
+                sock.sendall(data)
+                return
+        except OSError:
+            pass
+        del self.open[number]
+        self.poll.unregister(number)
+        sock.close()
+
+    def stop(self):
+        self.ended = True
+        self.thread.join(5)
+        for sock in [self.listener, self.datagrams, *self.open.values()]:
+            sock.close()
+
+
+def receive_all(sock):
+    data = b""
+    while piece := sock.recv(65536):
+        data += piece
+    return data
+
+
+def receive(sock, count):
+    data = b""
+    while len(data) < count:
+        piece = sock.recv(count - len(data))
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+def client_hello(name):
+    """The first message of a TLS client that asks for `name`."""
+    name = name.encode()
+    entry = b"\0" + struct.pack(">H", len(name)) + name
+    names = struct.pack(">H", len(entry)) + entry
+    extension = struct.pack(">HH", 0, len(names)) + names
+    body = (b"\x03\x03" + b"r" * 32 + b"\0" + b"\0\x02\x13\x01" + b"\x01\0" +
+            struct.pack(">H", len(extension)) + extension)
+    message = b"\x01" + struct.pack(">I", len(body))[1:] + body
+    return b"\x16\x03\x01" + struct.pack(">H", len(message)) + message
+
+
+class StreamCase(harness.TestCase):
+    def tcp(self, answer):
+        server = Tcp(answer)
+        self.addCleanup(server.stop)
+        return server
+
+    def echoes(self):
+        server = Echoes()
+        self.addCleanup(server.stop)
+        return server
+
+    def connect(self, port):
+        sock = socket.create_connection(("127.0.0.1", port), timeout=harness.PATIENCE)
+        self.addCleanup(sock.close)
+        return sock
+
+    def datagrams(self, port, address="127.0.0.1"):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.settimeout(harness.PATIENCE)
+        sock.connect((address, port))
+        self.addCleanup(sock.close)
+        return sock
+
+    def ask(self, sock, text):
+        """Datagrams may be lost while sockets change hands: asks until there is this answer."""
+        sock.settimeout(0.5)
+        for _ in range(int(harness.PATIENCE * 2)):
+            try:
+                sock.send(text)
+                while sock.recv(65536) != text:
+                    pass
+                return True
+            except (TimeoutError, ConnectionRefusedError):
+                pass
+        return False
+
+
+class Examples(StreamCase):
+    def test_tcp(self):
+        def half(sock):
+            data = receive_all(sock)
+            sock.sendall(b"got " + data)
+
+        first = self.tcp(half)
+        weir = self.service(harness.example("stream-tcp.conf"), {9001: first, 9002: first})
+        client = self.connect(weir.port())
+        client.sendall(b"all of it")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(receive_all(client), b"got all of it")
+        wait_until(lambda: re.search(r"TCP 200 13 9 [\d.]+ \"127.0.0.1:\d+\" [\d.]+\n",
+                                     weir.read("logs/stream.log")), "the log line")
+        client = self.connect(weir.port(8081))
+        name = client.getsockname()
+        client.sendall(b"x")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(client.recv(1), b"")  # no half-close here: the end ends all
+
+    def test_proxy_protocol_line(self):
+        seen = []
+        done = threading.Event()
+
+        def note(sock):
+            seen.append(receive(sock, 60))
+            done.set()
+
+        first = self.tcp(note)
+        weir = self.service(harness.example("stream-tcp.conf"), {9001: first, 9002: first})
+        client = self.connect(weir.port(8081))
+        line = f"PROXY TCP4 127.0.0.1 127.0.0.1 {client.getsockname()[1]} {weir.port(8081)}\r\n".encode()
+        client.sendall(b"x" * 60)
+        self.assertTrue(done.wait(harness.PATIENCE))
+        self.assertTrue(any(data == (line + b"x" * 60)[:60] for data in seen), seen)
+
+    def test_tls_routing(self):
+        def named(name):
+            return self.tcp(lambda sock: sock.sendall(name + hashlib.sha256(sock.recv(4096)).digest()))
+
+        backends = {9001: named(b"one"), 9002: named(b"two"), 9003: named(b"any")}
+        weir = self.service(harness.example("stream-tls-routing.conf"), backends)
+        for asked, answer in (("mail.example.com", b"one"), ("WWW.Example.com", b"two"),
+                              ("elsewhere.example", b"any")):
+            hello = client_hello(asked)
+            client = self.connect(weir.port())
+            client.sendall(hello[:20])
+            time.sleep(0.02)  # the rest comes apart
+            client.sendall(hello[20:])
+            self.assertEqual(receive_all(client), answer + hashlib.sha256(hello).digest(), asked)
+        client = self.connect(weir.port())
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        self.assertTrue(receive_all(client).startswith(b"any"))
+
+    def test_udp(self):
+        echo = self.echoes()
+        weir = self.service(harness.example("stream-udp.conf"), {9001: echo})
+        once = self.datagrams(weir.port())
+        for text in (b"one", b"two"):
+            self.assertTrue(self.ask(once, text))
+        self.assertGreaterEqual(len(echo.peers), 2)  # each with a session of its own
+        echo.peers.clear()
+        long = self.datagrams(weir.port(8081))
+        for number in range(20):
+            self.assertTrue(self.ask(long, b"%d" % number))
+        self.assertEqual(len(echo.peers), 1)
+
+
+CONF = """
+worker_processes %(workers)d;
+events { worker_connections 20000; }
+stream {
+    server { listen 127.0.0.1:8080 backlog=4096; proxy_pass 127.0.0.1:9001; proxy_half_close on; %(more)s }
+    server { listen 127.0.0.1:8081 udp rcvbuf=1m; proxy_pass 127.0.0.1:9001; %(more)s }
+}
+"""
+
+
+def conf(workers=1, more=""):
+    return CONF % {"workers": workers, "more": more}
+
+
+class Tcps(StreamCase):
+    def test_bulk_both_ways(self):
+        """More than any buffer holds, in both directions at once: nothing is lost, mixed up or repeated."""
+        echo = self.tcp(self.echo)
+        weir = self.service(conf(), {9001: echo})
+        data = noise(24_000_000)
+        client = self.connect(weir.port())
+        sender = threading.Thread(target=lambda: (client.sendall(data), client.shutdown(socket.SHUT_WR)))
+        sender.start()
+        self.assertEqual(hashlib.sha256(receive_all(client)).digest(), hashlib.sha256(data).digest())
+        sender.join()
+
+    @staticmethod
+    def echo(sock):
+        while data := sock.recv(65536):
+            sock.sendall(data)
+
+    def test_slow_reader_holds_the_writer_back(self):
+        sent = []
+
+        def talk(sock):
+            sock.settimeout(1)
+            piece = noise(1 << 16)
+            try:
+                while True:
+                    sent.append(sock.send(piece))
+            except TimeoutError:
+                pass
+            sock.settimeout(None)
+            sock.shutdown(socket.SHUT_WR)
+            receive_all(sock)
+
+        weir = self.service(conf(), {9001: self.tcp(talk)})
+        client = socket.socket()
+        self.addCleanup(client.close)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        client.settimeout(harness.PATIENCE)
+        client.connect(("127.0.0.1", weir.port()))
+        time.sleep(2)  # reads nothing
+        memory = weir.private_memory()
+        self.assertLess(memory, 64 << 20)
+        data = receive_all(client)
+        self.assertEqual(len(data), sum(sent))
+        self.assertLess(len(data), 64 << 20)
+        whole = noise(1 << 16)
+        self.assertEqual(data[:1 << 16], whole)
+
+    def test_many_at_once(self):
+        echo = self.echoes()
+        weir = self.service(conf(), {9001: echo})
+        clients = [self.connect(weir.port()) for _ in range(5000)]
+        for number, client in enumerate(clients):
+            client.sendall(b"%d" % number)
+        for number, client in enumerate(clients):
+            self.assertEqual(receive(client, len(str(number))), b"%d" % number)
+        for client in clients:
+            client.close()
+        again = self.connect(weir.port())
+        again.sendall(b"still there")
+        self.assertEqual(receive(again, 11), b"still there")
+
+    @beyond_nginx
+    def test_reload_keeps_sessions(self):
+        weir = self.service(conf(), {9001: self.echoes()})
+        client = self.connect(weir.port())
+        client.sendall(b"before")
+        self.assertEqual(receive(client, 6), b"before")
+        workers = weir.serving()
+        weir.reload(conf(more="proxy_timeout 5m;"))
+        self.assertEqual(weir.serving(), workers)
+        client.sendall(b"after")
+        self.assertEqual(receive(client, 5), b"after")
+        other = self.connect(weir.port())
+        other.sendall(b"new")
+        self.assertEqual(receive(other, 3), b"new")
+
+
+class Datagrams(StreamCase):
+    def test_many_at_once(self):
+        echo = self.echoes()
+        weir = self.service(conf(more="proxy_timeout 2m;"), {9001: echo})
+        clients = [self.datagrams(weir.port(8081)) for _ in range(5000)]
+        for number, client in enumerate(clients):
+            self.assertTrue(self.ask(client, b"%d" % number))
+        self.assertEqual(len(echo.peers), 5000)
+        for number, client in enumerate(clients):  # each by its own session again
+            self.assertTrue(self.ask(client, b"again %d" % number))
+        self.assertEqual(len(echo.peers), 5000)
+
+    @beyond_nginx
+    def test_one_worker_for_a_client(self):
+        """Without `reuseport` too: the datagrams of a client come to the worker with its session."""
+        echo = self.echoes()
+        weir = self.service(conf(workers=3), {9001: echo})
+        clients = [self.datagrams(weir.port(8081)) for _ in range(60)]
+        for round_ in range(5):
+            for client in clients:
+                self.assertTrue(self.ask(client, b"%d" % round_))
+        self.assertEqual(len(echo.peers), 60)
+
+    @beyond_nginx
+    def test_number_of_workers_changes(self):
+        """Sessions whose datagrams come to another worker now are begun anew there; nobody stays unheard."""
+        weir = self.service(conf(workers=1), {9001: self.echoes()})
+        clients = [self.datagrams(weir.port(8081)) for _ in range(40)]
+        for workers in (1, 3, 2, 1):
+            weir.reload(conf(workers=workers))
+            wait_until(lambda: len(weir.serving()) == workers, "the workers")  # noqa: B023
+            for round_ in range(3):
+                for number, client in enumerate(clients):
+                    self.assertTrue(self.ask(client, b"%d %d %d" % (workers, round_, number)), (workers, round_))
+
+    def test_large_and_empty(self):
+        weir = self.service(conf(), {9001: self.echoes()})
+        client = self.datagrams(weir.port(8081))
+        for size in (0, 1, 1472, 9000, 60000):
+            self.assertTrue(self.ask(client, noise(size)), size)
+
+
+if __name__ == "__main__":
+    unittest.main()
