@@ -24,68 +24,31 @@ void set_upstream(Compiler& compiler, Scope& scope, const Statement& at) {
   if (!cluster) return;
   builder.current = cluster;
   builder.keepalive_seen = false;
+  builder.block = shared::UpstreamBlock();
+  builder.block.cluster = cluster;
+  builder.block.zone_kind = "http upstream 1";
   Scope inner(conf::kUpstream, &scope);
   compiler.visit(*at.block, inner);
   builder.current = nullptr;
+  builder.block.cluster = nullptr;
   if (cluster->servers.empty()) {
     compiler.error_at_close(at, "no servers are inside upstream",
                             "An upstream needs at least one \"server\" line.");
   }
 }
 
-// The value of "key=N" as a number, when the word is one.
-bool take_number(std::string_view text, std::string_view key, std::optional<int64_t>& value) {
-  if (!text.starts_with(key)) return false;
-  value = conf::parse_number(text.substr(key.size()));
-  return true;
-}
-
-bool read_parameter(std::string_view text, Server& server) {
-  std::optional<int64_t> value;
-  if (take_number(text, "weight=", value)) {
-    if (!value || *value == 0 || *value > INT32_MAX) return false;
-    server.weight = static_cast<uint32_t>(*value);
-    return true;
-  }
-  if (take_number(text, "max_conns=", value)) {
-    if (!value || *value > INT32_MAX) return false;
-    server.max_connections = static_cast<uint32_t>(*value);
-    return true;
-  }
-  if (take_number(text, "max_fails=", value)) {
-    if (!value || *value > INT32_MAX) return false;
-    server.max_fails = static_cast<uint32_t>(*value);
-    return true;
-  }
-  if (text.starts_with("fail_timeout=")) {
-    value = conf::parse_seconds(text.substr(13));
-    if (!value) return false;
-    server.fail_timeout_milliseconds = static_cast<uint64_t>(*value) * 1000;
-    return true;
-  }
-  if (text == "backup") return server.backup = true;
-  if (text == "down") return server.down = true;
-  return false;
-}
-
 void set_server(Compiler& compiler, Scope&, const Statement& at) {
-  auto& builder = compiler.state<UpstreamBuilder>();
-  if (!builder.current) return;
-  Server server;
-  server.name = at.argument(0);
-  for (size_t i = 1; i < at.argument_count(); ++i) {
-    if (!read_parameter(at.argument(i), server)) {
-      return compiler.invalid_parameter(at, at.words[i + 1]);
-    }
-  }
-  const conf::Url url = conf::parse_url(compiler.world(), at.argument(0), conf::UrlRules{});
-  if (!url.ok()) {
-    return compiler.error(at, url.problem + " in upstream \"" + url.text + "\"", {}, &at.words[1]);
-  }
-  for (const conf::SocketAddress& address : url.addresses) {
-    server.addresses.push_back(net::Address::from_bytes(address.bytes));
-  }
-  builder.current->servers.push_back(std::move(server));
+  shared::read_server(compiler, compiler.state<UpstreamBuilder>().block, at);
+}
+
+// The line is read by a function that http and stream share.
+template <void (*Read)(Compiler&, shared::UpstreamBlock&, const Statement&)>
+void set_shared(Compiler& compiler, Scope&, const Statement& at) {
+  Read(compiler, compiler.state<UpstreamBuilder>().block, at);
+}
+
+void set_least_time(Compiler& compiler, Scope&, const Statement& at) {
+  shared::read_least_time(compiler, compiler.state<UpstreamBuilder>().block, at, false);
 }
 
 void set_keepalive(Compiler& compiler, Scope&, const Statement& at) {
@@ -93,6 +56,7 @@ void set_keepalive(Compiler& compiler, Scope&, const Statement& at) {
   if (!builder.current) return;
   if (builder.keepalive_seen) return compiler.duplicate(at);
   builder.keepalive_seen = true;
+  builder.block.method_seen = true;  // nginx warns about a balancer behind it
   const std::optional<int64_t> count = conf::parse_number(at.argument(0));
   if (!count || *count > INT32_MAX) {
     return compiler.error(
@@ -147,6 +111,50 @@ constexpr Directive kDirectives[] = {
      .set = set_server,
      .doc = "Adds a server to the group: weight=, max_conns=, max_fails=, fail_timeout=, backup, "
             "down."},
+    {.name = "zone",
+     .where = conf::kUpstream,
+     .args = {1, 2},
+     .repeat = conf::Repeat::collect,
+     .merge = conf::Merge::own,
+     .set = set_shared<shared::read_zone>,
+     .doc = "Shared memory in which workers keep the servers' failures, connections and turns."},
+    {.name = "hash",
+     .where = conf::kUpstream,
+     .args = {1, 2},
+     .repeat = conf::Repeat::collect,
+     .merge = conf::Merge::own,
+     .set = set_shared<shared::read_hash>,
+     .doc = "Chooses the server by the hash of a text; with \"consistent\", few keys move when "
+            "servers come or go."},
+    {.name = "ip_hash",
+     .where = conf::kUpstream,
+     .args = {0, 0},
+     .repeat = conf::Repeat::collect,
+     .merge = conf::Merge::own,
+     .set = set_shared<shared::read_ip_hash>,
+     .doc = "Chooses the server by the client's network."},
+    {.name = "least_conn",
+     .where = conf::kUpstream,
+     .args = {0, 0},
+     .repeat = conf::Repeat::collect,
+     .merge = conf::Merge::own,
+     .set = set_shared<shared::read_least_conn>,
+     .doc = "Chooses the server with the fewest requests under way, by weight."},
+    {.name = "least_time",
+     .where = conf::kUpstream,
+     .args = {1, 2},
+     .merge = conf::Merge::own,
+     .set = set_least_time,
+     .doc = "Chooses the server with the shortest average time to the head or the last byte, and "
+            "few requests under way."},
+    {.name = "random",
+     .where = conf::kUpstream,
+     .args = {0, 2},
+     .repeat = conf::Repeat::collect,
+     .merge = conf::Merge::own,
+     .set = set_shared<shared::read_random>,
+     .doc =
+         "Chooses a server by chance; with \"two\", the one of two with fewer requests under way."},
     {.name = "keepalive",
      .where = conf::kUpstream,
      .args = {1, 2},

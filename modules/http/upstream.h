@@ -10,6 +10,7 @@
 #include "confparse/schema.h"
 #include "engine/http/graph.h"
 #include "engine/upstream/cluster.h"
+#include "modules/shared/upstream_block.h"
 
 namespace weir::http {
 
@@ -31,6 +32,7 @@ class UpstreamBuilder final : public conf::CompilerState {
   void complete(conf::Compiler& compiler);
 
   upstream::Cluster* current = nullptr;  // whose block is being visited
+  shared::UpstreamBlock block;           // the same, for lines that stream has too
   bool keepalive_seen = false;           // in that block
 
  private:
