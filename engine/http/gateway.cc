@@ -146,8 +146,11 @@ Task<PhaseResult> GatewayRun::run() {
   }
   make_request();
   first_started_ = worker_.loop.now();
-  selection_ =
-      resolved_ ? worker_.upstreams.select_once(*cluster_) : worker_.upstreams.select(*cluster_);
+  upstream::Subject subject;
+  subject.variables = &request_;
+  subject.client = &request_.client();
+  selection_ = resolved_ ? worker_.upstreams.select_once(*cluster_)
+                         : worker_.upstreams.select(*cluster_, subject);
   if (settings_.next_upstream_tries.value > 0) {
     selection_->limit_tries(static_cast<uint32_t>(settings_.next_upstream_tries.value));
   }
@@ -451,6 +454,10 @@ void GatewayRun::end_attempt(upstream::Selection::Result result) {
     attempt.response_time = static_cast<int64_t>(worker_.loop.now() - attempt_started_);
   }
   update_counts();
+  if (selection_ && attempt.header_time >= 0) {
+    selection_->note_times(static_cast<uint64_t>(attempt.header_time),
+                           static_cast<uint64_t>(attempt.response_time));
+  }
   if (selection_ && selection_->finish(result)) {
     log(Severity::warn, "upstream server temporarily disabled");
   }

@@ -269,6 +269,24 @@ void Request::withhold_response() {
   if (is_main()) exchange_->withhold_response();
 }
 
+void Request::drop_contexts() {
+  for (ContextNode** at = &contexts_; *at != nullptr;) {
+    if ((*at)->lasting) {
+      at = &(*at)->next;
+    } else {
+      *at = (*at)->next;
+    }
+  }
+}
+
+const net::Address& Request::client() const {
+  return main_->client_ != nullptr ? *main_->client_ : connection().peer;
+}
+
+void Request::set_client(const net::Address& address) {
+  main_->client_ = arena_->make<net::Address>(address);
+}
+
 // --- log
 
 bool Request::logs(Severity severity) const {
@@ -299,7 +317,7 @@ std::string Request::log_context() const {
   auto add_quoted = [&line](const char* name, std::string_view value) {
     line.append(", ").append(name).append(": \"").append(value).append("\"");
   };
-  add("client: ", connection().peer.host_text());
+  add("client: ", client().host_text());
   add("server: ", server_ == nullptr || server_->names.empty() ? "" : server_->names[0]);
   if (!received_->request_line.empty()) {
     add_quoted("request", received_->request_line);

@@ -27,6 +27,9 @@
 
 namespace weir {
 struct Worker;
+namespace net {
+class Address;
+}
 class Generation;
 }  // namespace weir
 
@@ -82,6 +85,9 @@ class Request final : public conf::VariableSource {
   std::string_view host()
       const;  // validated, lower case, without port; request line, else Host, else ""
   const ConnectionFacts& connection() const;
+  // The client's address: the connection's peer, unless a trusted peer named another (realip).
+  const net::Address& client() const;
+  void set_client(const net::Address& address);
 
   // --- what is in force
   // -----------------------------------------------------------------------------
@@ -221,6 +227,9 @@ class Request final : public conf::VariableSource {
   T* peek();
   template <class T>
   void drop_context();
+  // The same, but it stays through internal redirects. Ends with the request.
+  template <class T>
+  T& lasting_context();
   // What the upstream attempts recorded, for $upstream_*; null while there was none.
   UpstreamRecord* upstream_record = nullptr;
   // "http://127.0.0.1:8080/uri" of the attempt under way, for the log's context; empty: none.
@@ -258,6 +267,7 @@ class Request final : public conf::VariableSource {
     const void* tag;
     void* object;
     ContextNode* next;
+    bool lasting = false;
   };
   template <class T>
   static const void* context_tag() {
@@ -286,7 +296,7 @@ class Request final : public conf::VariableSource {
 
   const ErrorLogTargets& error_log_targets() const;
   VariableCell* cells();
-  void drop_contexts() { contexts_ = nullptr; }
+  void drop_contexts();  // but those that last
   void send_through(BodyFilter* filter, Chain&& data, bool last, bool flush);
   void after_filters(Chain&& data, bool last, bool flush);
   void output(Chain&& data, bool last, bool flush);
@@ -315,6 +325,7 @@ class Request final : public conf::VariableSource {
   uint16_t capture_count_ = 0;
   uint16_t capture_capacity_ = 0;
   ContextNode* contexts_ = nullptr;
+  const net::Address* client_ = nullptr;  // main only; null: the connection's peer
   BodyFilter* first_filter_ = nullptr;
   BodyFilter* last_filter_ = nullptr;
 
@@ -367,6 +378,15 @@ T& Request::context() {
   *node = ContextNode{context_tag<T>(), arena_->make<T>(), contexts_};
   contexts_ = node;
   return *static_cast<T*>(node->object);
+}
+
+template <class T>
+T& Request::lasting_context() {
+  T& object = context<T>();
+  for (ContextNode* node = contexts_; node != nullptr; node = node->next) {
+    if (node->tag == context_tag<T>()) node->lasting = true;
+  }
+  return object;
 }
 
 template <class T>

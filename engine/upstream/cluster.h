@@ -9,6 +9,7 @@
 #include "confparse/template.h"
 #include "confparse/world.h"
 #include "engine/net/address.h"
+#include "engine/zone/zone.h"
 
 namespace weir::upstream {
 
@@ -25,7 +26,24 @@ struct Server {
   bool down = false;
 };
 
-enum class Method : uint8_t { round_robin };  // further balancers join here
+enum class Method : uint8_t {
+  round_robin,
+  hash,
+  consistent_hash,
+  ip_hash,
+  least_connections,
+  least_time,
+  random,
+};
+
+// What a method was told besides.
+struct Balancing {
+  enum class Time : uint8_t { none, header, last_byte };
+  conf::Template key;      // hash
+  Time time = Time::none;  // least_time
+  bool in_flight = false;  // requests under way count with their time
+  bool two = false;        // random
+};
 
 struct KeepalivePolicy {
   bool enabled = true;
@@ -54,6 +72,8 @@ struct Cluster {
   uint16_t default_port = 0;
   std::vector<Server> servers;
   Method method = Method::round_robin;
+  Balancing balancing;
+  std::shared_ptr<zone::Zone> zone;  // null: every worker for itself
   KeepalivePolicy keepalive;
 };
 

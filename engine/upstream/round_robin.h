@@ -2,55 +2,85 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "confparse/ref.h"
-#include "engine/upstream/cluster.h"
-#include "engine/upstream/runtime.h"
+#include "engine/base/pooled.h"
+#include "engine/upstream/peer_set.h"
 
 namespace weir::upstream {
 
-// What is remembered of one address in one cluster, over reloads.
-struct PeerState : RefCounted {
-  int64_t current_weight = 0;
-  int64_t effective_weight = 1;
-  uint32_t fails = 0;
-  uint32_t connections = 0;
-  int64_t accessed = 0;  // seconds, when it last failed
-  int64_t checked = 0;   // seconds, when it last failed or was tried again
+// Clocks point to functions so that tests can turn them.
+struct BalancerClock {
+  int64_t (*seconds)(void*) = nullptr;
+  uint64_t (*milliseconds)(void*) = nullptr;  // monotonic; null: seconds count
+  void* of = nullptr;
+  int64_t now() const { return seconds(of); }
+  uint64_t now_milliseconds() const {
+    return milliseconds ? milliseconds(of) : static_cast<uint64_t>(now()) * 1000;
+  }
 };
 
-// One address as the present configuration sees it.
-struct WeightedPeer {
-  Selection::Peer shown;
-  uint32_t weight = 1;
-  uint32_t max_connections = 0;
-  uint32_t max_fails = 1;
-  int64_t fail_timeout = 10;  // seconds
-  bool down = false;
-  Ref<PeerState> state;
-};
-
-// The peers of one cluster: servers, then backup servers.
-class PeerSet : public RefCounted {
+// Smooth weighted round robin, and what all balancers have in common: every choice raises each
+// candidate by its effective weight and lowers the chosen one by their sum. A failure lowers the
+// effective weight by weight / max_fails; it comes back by one with every choice. Other balancers
+// override pick(), which is called with the states guarded.
+class RoundRobin : public Selection, public Pooled {
  public:
-  // `old` is the set of an earlier configuration of the same name, or null: its states are taken
-  // over.
-  PeerSet(const Cluster& cluster, const PeerSet* old);
-  uint64_t cluster_id() const { return cluster_id_; }
+  RoundRobin(Ref<PeerSet> peers, const BalancerClock& clock);
+  ~RoundRobin() override;
 
-  std::vector<WeightedPeer> primary;
-  std::vector<WeightedPeer> backup;
-  // A single peer is never taken out of service.
-  bool single() const { return backup.empty() && primary.size() == 1; }
-  // How many attempts an exchange has: servers that are not down.
-  uint32_t tries() const { return tries_; }
+  const Selection::Peer* next() final;
+  bool finish(Result result) final;
+  void note_times(uint64_t header_milliseconds, uint64_t last_byte_milliseconds) override {
+    header_milliseconds_ = header_milliseconds;
+    last_byte_milliseconds_ = last_byte_milliseconds;
+    timed_ = true;
+  }
+  uint32_t tries_left() const final { return tries_; }
+  void limit_tries(uint32_t limit) final { tries_ = limit < tries_ ? limit : tries_; }
+  void give_try_back() final { ++tries_; }
+
+ protected:
+  using Group = std::vector<WeightedPeer>;
+  // A peer that was not tried and is available, marked as tried; null: none.
+  virtual WeightedPeer* pick();
+  // By round robin from the group in use.
+  WeightedPeer* choose();
+  bool to_backup();
+
+  PeerSet& peers() { return *peers_; }
+  Group& group() { return *group_; }
+  bool was_tried(size_t index) { return tried(index) >> (index % 64) & 1; }
+  bool available(const WeightedPeer& peer, size_t index, int64_t now);
+  WeightedPeer* take(size_t index, int64_t now);
+  const BalancerClock& clock() const { return clock_; }
 
  private:
-  uint64_t cluster_id_;
-  uint32_t tries_ = 0;
+  static bool full(const WeightedPeer& peer) {
+    return peer.max_connections && peer.state->connections >= peer.max_connections;
+  }
+  void clear_tried();
+  uint64_t& tried(size_t index) { return index < 64 ? first_tried_ : more_tried_[index / 64 - 1]; }
+  const Selection::Peer* use(WeightedPeer& peer);
+  void let_go(PeerState& state);
+  bool count_failure(WeightedPeer& peer);
+  void count_times(PeerState& state);
+
+  Ref<PeerSet> peers_;
+  BalancerClock clock_;
+  Group* group_;
+  uint64_t first_tried_ = 0;  // bit per peer of the group
+  std::vector<uint64_t> more_tried_;
+  WeightedPeer* current_ = nullptr;
+  uint64_t current_began_ = 0;
+  uint64_t header_milliseconds_ = 0, last_byte_milliseconds_ = 0;
+  uint32_t tries_;
+  bool timed_ = false;
 };
+
+// By Cluster::balancing. What it needs of `subject` is asked now.
+std::unique_ptr<Selection> make_selection(Ref<PeerSet> peers, const Cluster& cluster,
+                                          const Subject& subject, const BalancerClock& clock);
 
 // `seconds` points to the clock, so that tests can turn it.
 std::unique_ptr<Selection> make_round_robin(Ref<PeerSet> peers, int64_t (*seconds)(void*),

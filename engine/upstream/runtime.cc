@@ -15,6 +15,10 @@ int64_t loop_seconds(void* loop) {
   return static_cast<Loop*>(loop)->wall_milliseconds() / 1000;
 }
 
+uint64_t loop_milliseconds(void* loop) {
+  return static_cast<Loop*>(loop)->now();
+}
+
 }  // namespace
 
 struct Runtime::Implementation {
@@ -46,13 +50,17 @@ Runtime::Runtime(Worker& worker) : implementation_(std::make_unique<Implementati
 
 Runtime::~Runtime() = default;
 
-std::unique_ptr<Selection> Runtime::select(const Cluster& cluster) {
+std::unique_ptr<Selection> Runtime::select(const Cluster& cluster, const Subject& subject) {
   Implementation::Entry& entry = implementation_->entry(cluster);
   if (!entry.peers || entry.peers->cluster_id() != cluster.id) {
     // A reload, or a request that began before one: the states are shared either way.
     entry.peers = make_ref<PeerSet>(cluster, entry.peers.get());
   }
-  return make_round_robin(entry.peers, loop_seconds, &implementation_->worker.loop);
+  BalancerClock clock;
+  clock.seconds = loop_seconds;
+  clock.milliseconds = loop_milliseconds;
+  clock.of = &implementation_->worker.loop;
+  return make_selection(entry.peers, cluster, subject, clock);
 }
 
 std::unique_ptr<Selection> Runtime::select_once(const Cluster& cluster) {

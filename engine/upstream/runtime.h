@@ -15,6 +15,12 @@ struct Worker;
 
 namespace weir::upstream {
 
+// For whom a peer is chosen: what balancers hash.
+struct Subject {
+  conf::VariableSource* variables = nullptr;  // evaluates `hash KEY`
+  const net::Address* client = nullptr;       // ip_hash
+};
+
 // Which peers an exchange has tried, and what the balancer says next. One per request that goes
 // upstream; knows no HTTP. Destroying it releases the peer in use.
 class Selection {
@@ -32,6 +38,12 @@ class Selection {
   // server unavailable for fail_timeout ("upstream server temporarily disabled").
   enum class Result : uint8_t { ok, failed, released };
   virtual bool finish(Result result) = 0;
+  // Before finish(ok): how long the head (or a session's connect or first byte) and all of the
+  // answer took. For least_time.
+  virtual void note_times(uint64_t header_milliseconds, uint64_t last_byte_milliseconds) {
+    (void)header_milliseconds;
+    (void)last_byte_milliseconds;
+  }
   // Attempts left, the one in use included.
   virtual uint32_t tries_left() const = 0;
   virtual void limit_tries(uint32_t limit) = 0;
@@ -87,8 +99,9 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   // State is found again by cluster name and peer address after a reload; gone peers are dropped
-  // when their last user goes. `cluster` outlives the selection.
-  std::unique_ptr<Selection> select(const Cluster& cluster);
+  // when their last user goes. `subject` is asked now; neither it nor `cluster` has to outlive the
+  // selection.
+  std::unique_ptr<Selection> select(const Cluster& cluster, const Subject& subject = {});
 
   // For a group made for one request (resolved at run time): nothing is remembered.
   std::unique_ptr<Selection> select_once(const Cluster& cluster);

@@ -28,11 +28,11 @@ struct Header {
   uint32_t version = 0;
   uint32_t holder = 0;  // process that has the lock, or had it last
   uint64_t size = 0;
+  pthread_mutex_t mutex;
   uint64_t hash_key[2] = {0, 0};
   uint64_t epoch = 1;
   Place root = 0;
   Slab slab;
-  pthread_mutex_t mutex;
 };
 
 Header& header_of(char* base) {

@@ -21,7 +21,7 @@ void read_rule(Compiler& compiler, Scope& scope, const Statement& statement) {
 PhaseResult check(Request& request) {
   const auto& settings = request.settings<shared::AccessSettings>();
   if (settings.rules.empty()) return PhaseResult::next();
-  switch (shared::judge(settings, request.connection().peer)) {
+  switch (shared::judge(settings, request.client())) {
     case shared::AccessVerdict::allowed:
       return PhaseResult::pass();
     case shared::AccessVerdict::no_rule:

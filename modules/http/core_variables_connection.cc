@@ -17,20 +17,22 @@ Value host_of(Request& request, const net::Address& address) {
   return Value::of({text, address.host_text(text)});
 }
 Value port_of(Request& request, const net::Address& address) {
-  return address.is_ip() ? number_value(request, address.port()) : Value::of("");
+  // Addresses that a field named come without a port.
+  return address.is_ip() && address.port() != 0 ? number_value(request, address.port())
+                                                : Value::of("");
 }
 
 Value get_remote_addr(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
-  return host_of(request, request.connection().peer);
+  return host_of(request, request.client());
 }
 Value get_binary_remote_addr(VariableSource& source, const Variable&) {
-  const net::Address& peer = request_of(source).connection().peer;
+  const net::Address& peer = request_of(source).client();
   return Value::of(peer.is_unix() ? std::string_view("unix:") : peer.binary());
 }
 Value get_remote_port(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
-  return port_of(request, request.connection().peer);
+  return port_of(request, request.client());
 }
 Value get_server_addr(VariableSource& source, const Variable&) {
   Request& request = request_of(source);

@@ -234,7 +234,7 @@ conf::Value body_chunked(conf::VariableSource& source, const conf::Variable&) {
 conf::Value add_x_forwarded_for(conf::VariableSource& source, const conf::Variable&) {
   Request& request = static_cast<Request&>(source);
   char address[net::Address::kHostTextSize];
-  const size_t size = request.connection().peer.host_text(address);
+  const size_t size = request.client().host_text(address);
   ArenaText text(request.arena());
   for (const Header& header : request.headers()) {
     if (header.id != HeaderId::x_forwarded_for) continue;

@@ -20,6 +20,7 @@ void set_keepalive(Compiler& compiler, Scope&, const Statement& at) {
   if (!builder.current) return;
   if (builder.keepalive_seen) return compiler.duplicate(at);
   builder.keepalive_seen = true;
+  builder.block.method_seen = true;  // nginx warns about a balancer behind it
   const std::optional<int64_t> count = conf::parse_number(at.argument(0));
   if (!count || *count > INT32_MAX) {
     return compiler.error(
@@ -66,14 +67,13 @@ constexpr Directive kDirectives[] = {
      .merge = conf::Merge::own,
      .set = shared::set_upstream,
      .doc = "Defines a group of servers."},
-    {.name = "server",
-     .where = conf::kUpstream,
-     .args = {1, conf::kNoLimit},
-     .repeat = conf::Repeat::collect,
-     .merge = conf::Merge::own,
-     .set = shared::set_upstream_server,
-     .doc = "Adds a server to the group: weight=, max_conns=, max_fails=, fail_timeout=, backup, "
-            "down."},
+    shared::in_upstream(conf::kUpstream, shared::kServerRow),
+    shared::in_upstream(conf::kUpstream, shared::kZoneRow),
+    shared::in_upstream(conf::kUpstream, shared::kHashRow),
+    shared::in_upstream(conf::kUpstream, shared::kIpHashRow),
+    shared::in_upstream(conf::kUpstream, shared::kLeastConnectionsRow),
+    shared::in_upstream(conf::kUpstream, shared::kLeastTimeRow),
+    shared::in_upstream(conf::kUpstream, shared::kRandomRow),
     {.name = "keepalive",
      .where = conf::kUpstream,
      .args = {1, 2},

@@ -1,7 +1,5 @@
 #include "modules/shared/upstream.h"
 
-#include <optional>
-
 #include "confparse/value.h"
 
 namespace weir::shared {
@@ -10,44 +8,8 @@ namespace {
 using conf::Compiler;
 using conf::Scope;
 using conf::Statement;
-using conf::Word;
 using upstream::Cluster;
 using upstream::Server;
-
-// The value of "key=N" as a number, when the word is one.
-bool take_number(std::string_view text, std::string_view key, std::optional<int64_t>& value) {
-  if (!text.starts_with(key)) return false;
-  value = conf::parse_number(text.substr(key.size()));
-  return true;
-}
-
-bool read_parameter(std::string_view text, Server& server) {
-  std::optional<int64_t> value;
-  if (take_number(text, "weight=", value)) {
-    if (!value || *value == 0 || *value > INT32_MAX) return false;
-    server.weight = static_cast<uint32_t>(*value);
-    return true;
-  }
-  if (take_number(text, "max_conns=", value)) {
-    if (!value || *value > INT32_MAX) return false;
-    server.max_connections = static_cast<uint32_t>(*value);
-    return true;
-  }
-  if (take_number(text, "max_fails=", value)) {
-    if (!value || *value > INT32_MAX) return false;
-    server.max_fails = static_cast<uint32_t>(*value);
-    return true;
-  }
-  if (text.starts_with("fail_timeout=")) {
-    value = conf::parse_seconds(text.substr(13));
-    if (!value) return false;
-    server.fail_timeout_milliseconds = static_cast<uint64_t>(*value) * 1000;
-    return true;
-  }
-  if (text == "backup") return server.backup = true;
-  if (text == "down") return server.down = true;
-  return false;
-}
 
 }  // namespace
 
@@ -64,38 +26,18 @@ void set_upstream(Compiler& compiler, Scope& scope, const Statement& at) {
   if (!cluster) return;
   builder.current = cluster;
   builder.keepalive_seen = false;
+  builder.block = UpstreamBlock();
+  builder.block.cluster = cluster;
+  builder.block.is_stream = scope.context() == conf::kStream;
+  builder.block.zone_kind = builder.block.is_stream ? "stream upstream 1" : "http upstream 1";
   Scope inner(scope.context() == conf::kStream ? conf::kStreamUpstream : conf::kUpstream, &scope);
   compiler.visit(*at.block, inner);
   builder.current = nullptr;
+  builder.block.cluster = nullptr;
   if (cluster->servers.empty()) {
     compiler.error_at_close(at, "no servers are inside upstream",
                             "An upstream needs at least one \"server\" line.");
   }
-}
-
-void set_upstream_server(Compiler& compiler, Scope& scope, const Statement& at) {
-  auto& builder = upstreams(compiler, scope);
-  if (!builder.current) return;
-  Server server;
-  server.name = at.argument(0);
-  for (size_t i = 1; i < at.argument_count(); ++i) {
-    if (!read_parameter(at.argument(i), server)) {
-      return compiler.invalid_parameter(at, at.words[i + 1]);
-    }
-  }
-  const conf::Url url = conf::parse_url(compiler.world(), at.argument(0), conf::UrlRules{});
-  if (!url.ok()) {
-    return compiler.error(at, url.problem + " in upstream \"" + url.text + "\"", {}, &at.words[1]);
-  }
-  const bool is_stream = scope.context() == conf::kStreamUpstream;
-  if (is_stream && url.no_port) {
-    return compiler.error(at, "no port in upstream \"" + url.text + "\"",
-                          "There is no usual port here: write host:port.", &at.words[1]);
-  }
-  for (const conf::SocketAddress& address : url.addresses) {
-    server.addresses.push_back(net::Address::from_bytes(address.bytes));
-  }
-  builder.current->servers.push_back(std::move(server));
 }
 
 Cluster* UpstreamBuilder::add(Entry entry, std::string_view host, uint16_t default_port) {

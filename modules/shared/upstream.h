@@ -10,6 +10,7 @@
 #include "confparse/compiler.h"
 #include "confparse/schema.h"
 #include "engine/upstream/cluster.h"
+#include "modules/shared/upstream_block.h"
 
 // upstream blocks, once for http and stream: reading them, and linking those who name them. Each
 // subsystem registers its rows with the setters below.
@@ -36,6 +37,7 @@ class UpstreamBuilder : public conf::CompilerState {
   void complete(conf::Compiler& compiler);
 
   upstream::Cluster* current = nullptr;  // whose block is being visited
+  UpstreamBlock block;                   // the same, for its lines
   bool keepalive_seen = false;           // in that block
 
  protected:
@@ -69,6 +71,71 @@ UpstreamBuilder& upstreams(conf::Compiler& compiler, const conf::Scope& scope);
 
 // Setters.
 void set_upstream(conf::Compiler&, conf::Scope&, const conf::Statement&);
-void set_upstream_server(conf::Compiler&, conf::Scope&, const conf::Statement&);
+// A line of the block.
+template <void (*Read)(conf::Compiler&, UpstreamBlock&, const conf::Statement&)>
+void set_in_upstream(conf::Compiler& compiler, conf::Scope& scope, const conf::Statement& at) {
+  Read(compiler, upstreams(compiler, scope).block, at);
+}
+
+// Rows of both, but for their context: in_upstream(kStreamUpstream, kZoneRow).
+constexpr conf::Directive in_upstream(uint32_t where, conf::Directive row) {
+  row.where = where;
+  return row;
+}
+inline constexpr conf::Directive kServerRow = {
+    .name = "server",
+    .args = {1, conf::kNoLimit},
+    .repeat = conf::Repeat::collect,
+    .merge = conf::Merge::own,
+    .set = set_in_upstream<read_server>,
+    .doc =
+        "Adds a server to the group: weight=, max_conns=, max_fails=, fail_timeout=, backup, "
+        "down."};
+inline constexpr conf::Directive kZoneRow = {
+    .name = "zone",
+    .args = {1, 2},
+    .repeat = conf::Repeat::collect,
+    .merge = conf::Merge::own,
+    .set = set_in_upstream<read_zone>,
+    .doc = "Shared memory in which workers keep the servers' failures, connections and turns."};
+inline constexpr conf::Directive kHashRow = {
+    .name = "hash",
+    .args = {1, 2},
+    .repeat = conf::Repeat::collect,
+    .merge = conf::Merge::own,
+    .set = set_in_upstream<read_hash>,
+    .doc =
+        "Chooses the server by the hash of a text; with \"consistent\", few keys move when "
+        "servers come or go."};
+inline constexpr conf::Directive kIpHashRow = {
+    .name = "ip_hash",
+    .args = {0, 0},
+    .repeat = conf::Repeat::collect,
+    .merge = conf::Merge::own,
+    .set = set_in_upstream<read_ip_hash>,
+    .doc = "Chooses the server by the client's network."};
+inline constexpr conf::Directive kLeastConnectionsRow = {
+    .name = "least_conn",
+    .args = {0, 0},
+    .repeat = conf::Repeat::collect,
+    .merge = conf::Merge::own,
+    .set = set_in_upstream<read_least_conn>,
+    .doc = "Chooses the server with the fewest requests under way, by weight."};
+inline constexpr conf::Directive kLeastTimeRow = {
+    .name = "least_time",
+    .args = {1, 2},
+    .merge = conf::Merge::own,
+    .set = set_in_upstream<read_least_time>,
+    .doc =
+        "Chooses the server with the shortest average time to the head or the last byte, and "
+        "few requests under way."};
+inline constexpr conf::Directive kRandomRow = {
+    .name = "random",
+    .args = {0, 2},
+    .repeat = conf::Repeat::collect,
+    .merge = conf::Merge::own,
+    .set = set_in_upstream<read_random>,
+    .doc =
+        "Chooses a server by chance; with \"two\", the one of two with fewer requests under way."};
 
 }  // namespace weir::shared

@@ -120,8 +120,11 @@ Task<void> ProxyRun::resolve(std::string host, uint16_t port) {
 
 void ProxyRun::select() {
   if (!cluster_) return session_.finish(500);
-  selection_ =
-      resolved_ ? worker_.upstreams.select_once(*cluster_) : worker_.upstreams.select(*cluster_);
+  upstream::Subject subject;
+  subject.variables = &session_;
+  subject.client = &session_.client();
+  selection_ = resolved_ ? worker_.upstreams.select_once(*cluster_)
+                         : worker_.upstreams.select(*cluster_, subject);
   const int64_t tries = settings_.next_upstream_tries.value;
   if (tries > 0) selection_->limit_tries(static_cast<uint32_t>(tries));
   next();

@@ -28,14 +28,11 @@ constexpr Directive kDirectives[] = {
      .merge = conf::Merge::own,
      .set = shared::set_upstream,
      .doc = "Defines a group of servers."},
-    {.name = "server",
-     .where = conf::kStreamUpstream,
-     .args = {1, conf::kNoLimit},
-     .repeat = conf::Repeat::collect,
-     .merge = conf::Merge::own,
-     .set = shared::set_upstream_server,
-     .doc = "Adds a server to the group: weight=, max_conns=, max_fails=, fail_timeout=, backup, "
-            "down."},
+    shared::in_upstream(conf::kStreamUpstream, shared::kServerRow),
+    shared::in_upstream(conf::kStreamUpstream, shared::kZoneRow),
+    shared::in_upstream(conf::kStreamUpstream, shared::kHashRow),
+    shared::in_upstream(conf::kStreamUpstream, shared::kLeastConnectionsRow),
+    shared::in_upstream(conf::kStreamUpstream, shared::kRandomRow),
 };
 
 using AppendFact = void (*)(std::string&, const UpstreamAttempt&);

@@ -212,6 +212,27 @@ HAND_MADE = {
                              "127.0.0.1:81 weight=", "127.0.0.1:81 backup backup", "127.0.0.1:81 max_fails=-1", "127.0.0.1:81 DOWN",
                              "127.0.0.1:81 fail_timeout=0", "127.0.0.1:81 fail_timeout=5ms"],
     ("http", "server"): [""],
+    "geo": ["$a", "a", "$host a", "$host $a", "$a $host", "$", '""', "$unknown_thing $a", "$a $a", "$host $host", "$a-b", "$arg_a $A"],
+    "split_clients": ["$host $a", "host $a", "$host a", "$host $host", "$unknown_thing $a", '"" $a', '$host ""', "$host $", "a$host$uri $a", '"${" $a'],
+    "real_ip_header": ["X-Real-IP", "X-Forwarded-For", "proxy_protocol", "X-Foo", '""', "$host", "x-real-ip", "PROXY_PROTOCOL"],
+    "set_real_ip_from": ["10.0.0.0/8", "10.0.0.1/8", "unix:", "::1", "2001:db8::/32", "2001:db8::1/32", "10.0.0.0/33", "all", '""', "unix:/x",
+                         "127.0.0.1:80", "[::1]", "localhost", "no-such-name.invalid", "10.0.0", "10.0.0.0/a", "::/0", "0.0.0.0/0", "$host"],
+    "limit_conn": ["z 1", "z 0", "z 65535", "z 65536", "z x", "z -1", '"" 1', 'z ""', "z 1x", "$host 1"],
+    "limit_conn_zone": ["$host zone=z:32k", "$host zone=z:31k", "$host zone=z:10m", "host zone=z:10m", "$host zone=z", "$host zone=:10m",
+                        "$host zone=z:", "$host zone=z:x", "$host z:10m", "$unknown_thing zone=z:1m", '"" zone=z:1m', "$host zone=z:1m:2m",
+                        "$host zone=", '"${" zone=z:1m', "$host zone=z:-1"],
+    "limit_req": ["zone=z", "zone=z burst=5", "zone=z burst=5 nodelay", "zone=z burst=5 delay=2", "zone=z burst=0", "zone=z burst=x", "zone=z delay=0",
+                  "zone=z delay=x", "burst=5", "zone=z x", "zone=", "zone=z zone=y", "nodelay", "zone=z nodelay delay=2", "zone=z burst=-1", "zone=z NODELAY",
+                  '""', "zone=z burst="],
+    "limit_req_zone": ["$host zone=z:32k rate=1r/s", "$host zone=z:31k rate=1r/s", "$host zone=z:1m rate=60r/m", "$host zone=z:1m rate=0r/s",
+                       "$host zone=z:1m rate=1", "$host zone=z:1m rate=1r/h", "$host zone=z:1m rate=r/s", "$host zone=z:1m rate=x", "$host zone=z:1m rate=",
+                       "$host rate=1r/s zone=z:1m", "$host zone=z rate=1r/s", "$host zone=:1m rate=1r/s", "$host rate=1r/s rate=2r/s",
+                       "$host zone=a:1m zone=b:1m", "$host zone=z:1m x=y", "$unknown_thing zone=z:1m rate=1r/s", '"" zone=z:1m rate=1r/s',
+                       "$host zone=z:1m rate=1R/S", "$host zone=z:1m rate=1.5r/s", "$host zone=z:1m rate=-1r/s"],
+    "hash": ["$host", "$host consistent", "$host x", "host", '""', "$unknown_thing", "$host CONSISTENT", "$host$uri consistent", '"${"', '$host ""'],
+    "ip_hash": [""], "least_conn": [""],
+    "random": ["", "two", "two least_conn", "one", "two x", "two least_time=header", '""', "TWO", "two LEAST_CONN", 'two ""'],
+    "zone": ["z 32k", "z 31k", "z 1m", "z", "z x", '"" 1m', 'z ""', "z 0", "z -1", "$host 1m", "z 1g", "z 99999999999999999999"],
     "keepalive": ["8", "1", "0", "-1", "x", '""', "8k"],
     "upstream": ["v", "u", "127.0.0.1", "localhost", '""', "$host", "v:80", "http", "unix:/x", "http://v", "V", "v/"],
 }
@@ -230,7 +251,40 @@ def location(text):
 
 
 # Whole configurations: what only shows between directives.
+LIMITS = "limit_conn_zone $host zone=c:1m; limit_req_zone $host zone=r:1m rate=1r/s;\n"
+BALANCERS = ["hash $host;", "hash $host consistent;", "ip_hash;", "least_conn;", "random;", "random two;"]
 SNIPPETS = [
+    *[(f"geo-{n}", http("geo $a { %s }" % t)) for n, t in enumerate([
+        "", "default 1; default 2;", "10.0.0.0/8 b; 10.0.0.0/8 c;", "10.0.0.1/8 b;", "10.0.0.0/33 b;", "x b;", "x b c;", "x;", "foo;",
+        "ranges; 10.0.0.0-10.0.0.255 b;", "10.0.0.0/8 b; ranges;", "default x; ranges;", "ranges; 10.0.0.0/8 b;", "ranges; 10.0.0.255-10.0.0.0 b;",
+        "ranges; 10.0.0.0-10.0.0.255 b; 10.0.0.0-10.0.0.255 c;", "ranges; 10.0.0.0-10.0.0.255 b; 10.0.0.128-10.0.1.255 c;",
+        "ranges; 10.0.0.0-x b;", "ranges; ::1-::2 b;", "ranges; delete 10.0.0.1-10.0.0.2;", "ranges; delete x;", "delete 10.0.0.0/8;",
+        "10.0.0.0/8 a; delete 10.0.0.0/8;", "delete x;", "proxy 10.0.0.0/8; proxy_recursive;", "proxy x;", "proxy 10.0.0.1/8;", "proxy;",
+        "include missing.geo;", "::1 b; 2001:db8::/32 c; ::/0 d;", "2001:db8::/32 c; 2001:db8::/32 d;", "default $host;", "10.0.0 b;",
+        "0.0.0.0/0 z; default q;", "unix: z;", "ranges; ranges;", '"" x;', "ranges; default;", "ranges; default a; default b;",
+        "ranges; 10.0.0.0-10.0.0.255 a; 10.0.0.10-10.0.0.20 b;", "ranges; 10.0.0.10-10.0.0.20 a; 10.0.0.0-10.0.0.255 b;",
+        "ranges; 10.0.0.0-10.2.255.255 a; 10.1.0.0-10.1.255.255 b;", "ranges; 10.1.0.0-10.1.255.255 b; 10.0.0.0-10.2.255.255 a;",
+        "ranges; 10.1.0.5-10.1.255.255 b; 10.0.0.0-10.2.255.255 a;", "ranges; 10.0.0.0-10.2.255.255 a; delete 10.1.0.0-10.1.255.255;",
+        "ranges; 10.0.0.0-10.2.255.255 a; delete 10.1.0.0-10.1.255.254;", "ranges; proxy 10.0.0.0/8; proxy_recursive;",
+        "proxy_recursive; ranges;", "::/0 b; default a;", "delete default;", "::1/0 b;", "ranges; 0.0.0.0-255.255.255.255 x;",
+        "ranges; 10.0.0.0-10.0.0.255 a; 10.0.0.10-10.0.0.20 b; 10.0.0.15-10.0.0.25 d;", "10.0.0.0/8 { }", "10.0.0.0/8 a"])],
+    *[(f"split-{n}", http("split_clients $host $a { %s }" % t)) for n, t in enumerate([
+        "", "50% a; * b;", "50% a; 51% b;", "50.01% a; 49.99% b;", "50.001% a;", "0% a;", "0.00% a;", "100% a; * c;", "50 a;", "x% a;", "* a; 10% b;",
+        "* a; * b;", "10% $host;", "10% $unknown_thing;", "% a;", "-1% a;", "101% a;", "10% { }", "10% a", "5.% a;", ".5% a;", "*% a;"])],
+    *[(f"limits-{n}", http(LIMITS + t)) for n, t in enumerate([
+        "limit_conn c 1; limit_conn c 2;", "limit_conn r 1;", "limit_req zone=c;", "limit_req zone=r; limit_req zone=r burst=2;",
+        "limit_conn_zone $uri zone=c:1m;", "limit_conn_zone $uri zone=c:2m;", "limit_req_zone $uri zone=r:1m rate=2r/s;",
+        "limit_req_zone $uri zone=c:1m rate=2r/s;", "limit_conn_zone $uri zone=r:1m;", "limit_conn x 1; limit_req zone=y;",
+        "server { limit_conn c 1; location / { limit_conn c 2; limit_req zone=r; } }", "limit_conn late 1; limit_conn_zone $uri zone=late:1m;",
+        "limit_req zone=late; limit_req_zone $uri zone=late:1m rate=1r/s;", "upstream v { zone c 1m; server 127.0.0.1; }",
+        "upstream v { zone v; server 127.0.0.1; }", "upstream v { zone v 1m; server 127.0.0.1; } upstream w { zone v; server 127.0.0.1; }",
+        "upstream v { zone v 1m; server 127.0.0.1; } upstream w { zone v 2m; server 127.0.0.1; }", "limit_conn x 1; limit_conn_zone $unknown_thing zone=y:1m;",
+        "upstream v { zone v 1m; zone w; server 127.0.0.1; }", "limit_conn x 1; server { listen 127.0.0.1:18099; server_name a a; }"])],
+    *[(f"balancer-{n}-{m}", http("upstream v { %s }" % (t % b))) for m, b in enumerate(BALANCERS) for n, t in enumerate([
+        "%s server 127.0.0.1;", "%s server 127.0.0.1 backup;", "server 127.0.0.1; server 127.0.0.2 backup; %s", "server 127.0.0.1 backup; %s",
+        "%s server 127.0.0.1 weight=2 max_conns=2 max_fails=2 fail_timeout=2 down;", "keepalive 2; %s server 127.0.0.1;",
+        "%s keepalive 2; server 127.0.0.1;", "%s hash a; server 127.0.0.1;", "least_conn; %s server 127.0.0.1 backup; server 127.0.0.1;",
+        "%s least_conn; server 127.0.0.1; server 127.0.0.1 backup;", "%s", "zone v 64k; %s server 127.0.0.1;"])],
     ("empty", ""),
     ("no-http", "events {}\n"),
     ("no-events", "http {}\n"),

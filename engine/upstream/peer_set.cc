@@ -1,0 +1,172 @@
+#include "engine/upstream/peer_set.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace weir::upstream {
+
+namespace {
+
+void set_weight(PeerState& state, uint32_t weight) {
+  if (state.weight == weight) return;
+  state.weight = weight;
+  state.current_weight = 0;
+  state.effective_weight = weight;
+}
+
+// The state that an earlier configuration had for this address, or a new one.
+Ref<OwnPeerState> own_state(const WeightedPeer& peer, const std::vector<WeightedPeer>* old,
+                            std::vector<bool>& taken) {
+  for (size_t i = 0; old && i < old->size(); ++i) {
+    const WeightedPeer& before = (*old)[i];
+    if (taken[i] || !before.own || !(before.shown.address == peer.shown.address)) continue;
+    taken[i] = true;
+    return before.own;
+  }
+  return make_ref<OwnPeerState>();
+}
+
+uint32_t add_crc(uint32_t crc, std::string_view text) {
+  return static_cast<uint32_t>(
+      crc32(crc, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size())));
+}
+
+// Points as Cache::Memcached::Fast and nginx have them: CRC-32 of host, NUL, port and the hash of
+// the server's point before.
+void add_points(std::vector<HashPoint>& ring, std::string_view name, uint32_t number,
+                uint32_t weight) {
+  std::string_view host = name, port;
+  if (name.starts_with("unix:")) {
+    host.remove_prefix(5);
+  } else {
+    const size_t digits = name.find_last_not_of("0123456789");
+    if (digits != name.npos && name[digits] == ':') {
+      host = name.substr(0, digits);
+      port = name.substr(digits + 1);
+    }
+  }
+  const uint32_t base = add_crc(add_crc(add_crc(0, host), std::string_view("\0", 1)), port);
+  uint32_t hash = 0;
+  for (uint32_t i = 0; i < weight * 160; ++i) {
+    const char previous[4] = {static_cast<char>(hash), static_cast<char>(hash >> 8),
+                              static_cast<char>(hash >> 16), static_cast<char>(hash >> 24)};
+    hash = add_crc(base, {previous, 4});
+    ring.push_back({hash, number});
+  }
+}
+
+}  // namespace
+
+PeerSet::PeerSet(const Cluster& cluster, const PeerSet* old)
+    : cluster_id_(cluster.id), mapping_(cluster.zone ? cluster.zone->mapping() : nullptr) {
+  std::vector<bool> taken_primary(old ? old->primary.size() : 0);
+  std::vector<bool> taken_backup(old ? old->backup.size() : 0);
+  for (const Server& server : cluster.servers) {
+    add_peers(server, old, server.backup ? taken_backup : taken_primary);
+    if (!server.down) tries_ += static_cast<uint32_t>(server.addresses.size());
+  }
+  for (const WeightedPeer& peer : primary) total_weight_ += peer.weight;
+  if (!mapping_) return;
+  size_t number = 0;
+  for_each([&](WeightedPeer& peer) {
+    peer.shared_key = cluster.name;
+    peer.shared_key += '\0';
+    peer.shared_key += number < primary.size() ? 'p' : 'b';
+    peer.shared_key += peer.shown.text;
+    // The same address twice is two peers.
+    size_t same = 0;
+    const auto& group = number < primary.size() ? primary : backup;
+    for (const WeightedPeer& other : group) {
+      if (&other == &peer) break;
+      if (other.shown.address == peer.shown.address) ++same;
+    }
+    if (same) peer.shared_key += '#' + std::to_string(same);
+    ++number;
+  });
+  zone::Locked<SharedPeers> shared(*mapping_);
+  find_shared(shared);
+}
+
+PeerSet::~PeerSet() {
+  if (!mapping_) return;
+  zone::Locked<SharedPeers> shared(*mapping_);
+  if (shared.epoch() != epoch_) return;
+  for_each([&](WeightedPeer& peer) {
+    if (!peer.place) return;
+    auto* entry = shared.at<SharedPeer>(peer.place);
+    if (--entry->users == 0) shared->table.remove(shared, *entry);
+  });
+}
+
+void PeerSet::add_peers(const Server& server, const PeerSet* old, std::vector<bool>& taken) {
+  const auto known = std::find(names_.begin(), names_.end(), server.name);
+  const auto name = static_cast<uint32_t>(known - names_.begin());
+  if (known == names_.end()) names_.push_back(server.name);
+  for (const net::Address& address : server.addresses) {
+    WeightedPeer peer;
+    peer.shown.address = address;
+    peer.shown.text = address.text();
+    peer.weight = server.weight;
+    peer.max_connections = server.max_connections;
+    peer.max_fails = server.max_fails;
+    peer.fail_timeout = static_cast<int64_t>(server.fail_timeout_milliseconds / 1000);
+    peer.down = server.down;
+    peer.name = name;
+    const auto* before = !old ? nullptr : server.backup ? &old->backup : &old->primary;
+    if (!mapping_) {
+      peer.own = own_state(peer, before, taken);
+      peer.state = &peer.own->numbers;
+      set_weight(*peer.state, peer.weight);
+    }
+    (server.backup ? backup : primary).push_back(std::move(peer));
+  }
+}
+
+template <class Visit>
+void PeerSet::for_each(Visit visit) {
+  for (WeightedPeer& peer : primary) visit(peer);
+  for (WeightedPeer& peer : backup) visit(peer);
+}
+
+// A zone that is full leaves a peer with a state of this worker's own.
+void PeerSet::find_shared(zone::Locked<SharedPeers>& shared) {
+  epoch_ = shared.epoch();
+  for_each([&](WeightedPeer& peer) {
+    SharedPeer* entry = shared->table.find(shared, peer.shared_key);
+    if (!entry) entry = shared->table.add(shared, peer.shared_key);
+    if (entry) {
+      ++entry->users;
+      peer.place = shared.place_of(entry);
+      peer.state = &entry->state;
+    } else {
+      peer.place = 0;
+      if (!peer.own) peer.own = make_ref<OwnPeerState>();
+      peer.state = &peer.own->numbers;
+    }
+    set_weight(*peer.state, peer.weight);
+  });
+}
+
+PeerSet::Guard::Guard(PeerSet& peers) {
+  if (!peers.mapping_) return;
+  lock_.emplace(*peers.mapping_);
+  // A worker died with the lock: all begin again.
+  if (lock_->epoch() != peers.epoch_) peers.find_shared(*lock_);
+}
+
+const std::vector<HashPoint>& PeerSet::ring() {
+  if (!ring_.empty()) return ring_;
+  for (const WeightedPeer& peer : primary) {
+    add_points(ring_, names_[peer.name], peer.name, peer.weight);
+  }
+  std::stable_sort(ring_.begin(), ring_.end(),
+                   [](const HashPoint& a, const HashPoint& b) { return a.hash < b.hash; });
+  ring_.erase(std::unique(ring_.begin(), ring_.end(),
+                          [](const HashPoint& a, const HashPoint& b) { return a.hash == b.hash; }),
+              ring_.end());
+  return ring_;
+}
+
+}  // namespace weir::upstream

@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "confparse/ref.h"
+#include "engine/upstream/cluster.h"
+#include "engine/upstream/runtime.h"
+#include "engine/zone/table.h"
+
+namespace weir::upstream {
+
+// What is remembered of one address in one cluster, over reloads: in this worker, or (`zone`) in
+// memory that all workers share. Plain data.
+struct PeerState {
+  int64_t current_weight = 0;
+  int64_t effective_weight = 1;
+  int64_t accessed = 0;  // seconds, when it last failed
+  int64_t checked = 0;   // seconds, when it last failed or was tried again
+  uint32_t weight = 1;   // that effective_weight belongs to
+  uint32_t fails = 0;
+  uint32_t connections = 0;
+  // least_time: moving averages in microseconds, 0: none yet; requests under way and the sum of the
+  // moments (milliseconds) they began at.
+  uint32_t header_time = 0;
+  uint32_t last_byte_time = 0;
+  uint32_t under_way = 0;
+  uint64_t began = 0;
+};
+
+// A PeerState in a zone, found by cluster, role and address.
+struct SharedPeer : zone::Entry {
+  uint32_t users = 0;  // peer sets of workers
+  PeerState state;
+};
+struct SharedPeers {
+  zone::Table<SharedPeer> table;
+  void start(zone::Lock& lock) { table.start(lock); }
+};
+
+struct OwnPeerState : RefCounted {
+  PeerState numbers;
+};
+
+// One address as the present configuration sees it.
+struct WeightedPeer {
+  Selection::Peer shown;
+  uint32_t weight = 1;
+  uint32_t max_connections = 0;
+  uint32_t max_fails = 1;
+  int64_t fail_timeout = 10;  // seconds
+  bool down = false;
+  uint32_t name = 0;  // number of its server's name: equal names, equal numbers
+  // Touched under a PeerSet::Guard only.
+  PeerState* state = nullptr;
+  Ref<OwnPeerState> own;   // where it is, without a zone
+  std::string shared_key;  // where it is, with one
+  zone::Place place = 0;
+};
+
+// A point on the ring of consistent hashing.
+struct HashPoint {
+  uint32_t hash;
+  uint32_t name;  // WeightedPeer::name
+};
+
+// The peers of one cluster: servers, then backup servers. Refers to nothing of a generation.
+class PeerSet : public RefCounted {
+ public:
+  // `old` is the set of an earlier configuration of the same name, or null: its states are taken
+  // over.
+  PeerSet(const Cluster& cluster, const PeerSet* old);
+  ~PeerSet();
+  uint64_t cluster_id() const { return cluster_id_; }
+
+  std::vector<WeightedPeer> primary;
+  std::vector<WeightedPeer> backup;
+  // A single peer is never taken out of service.
+  bool single() const { return backup.empty() && primary.size() == 1; }
+  // How many attempts an exchange has: servers that are not down.
+  uint32_t tries() const { return tries_; }
+  uint64_t total_weight() const { return total_weight_; }  // of the primary ones
+  // Sorted by hash, made at first use.
+  const std::vector<HashPoint>& ring();
+
+  // While it lives the states may be looked at and changed: holds the zone's lock, if there is one.
+  class Guard {
+   public:
+    explicit Guard(PeerSet& peers);
+
+   private:
+    std::optional<zone::Locked<SharedPeers>> lock_;
+  };
+
+ private:
+  void add_peers(const Server& server, const PeerSet* old, std::vector<bool>& taken);
+  template <class Visit>
+  void for_each(Visit visit);
+  void find_shared(zone::Locked<SharedPeers>& shared);
+
+  uint64_t cluster_id_;
+  uint32_t tries_ = 0;
+  uint64_t total_weight_ = 0;
+  std::vector<std::string> names_;
+  std::vector<HashPoint> ring_;
+  std::shared_ptr<zone::Mapping> mapping_;  // null: every worker for itself
+  uint64_t epoch_ = 0;                      // of the zone that `place`s belong to
+};
+
+}  // namespace weir::upstream

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "confparse/compiler.h"
+#include "modules/shared/forwarded.h"
+
+// set_real_ip_from, once for http and stream.
+namespace weir::shared {
+
+struct RealAddressSettings {
+  TrustedPeers trusted;
+  const conf::Scope* scope = nullptr;  // whose block set them
+};
+
+void read_real_ip_from(conf::Compiler& compiler, const conf::Scope& scope,
+                       RealAddressSettings& settings, const conf::Statement& statement);
+
+}  // namespace weir::shared

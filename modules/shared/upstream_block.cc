@@ -1,0 +1,175 @@
+#include "modules/shared/upstream_block.h"
+
+#include <optional>
+
+#include "confparse/address.h"
+#include "confparse/value.h"
+#include "engine/zone/registry.h"
+
+namespace weir::shared {
+
+namespace {
+
+using conf::Compiler;
+using conf::Statement;
+using upstream::Balancing;
+using upstream::Method;
+using upstream::Server;
+
+// The value of "key=N" as a number, when the word is one.
+bool take_number(std::string_view text, std::string_view key, std::optional<int64_t>& value) {
+  if (!text.starts_with(key)) return false;
+  value = conf::parse_number(text.substr(key.size()));
+  return true;
+}
+
+bool read_parameter(std::string_view text, Server& server) {
+  std::optional<int64_t> value;
+  if (take_number(text, "weight=", value)) {
+    if (!value || *value == 0 || *value > INT32_MAX) return false;
+    server.weight = static_cast<uint32_t>(*value);
+    return true;
+  }
+  if (take_number(text, "max_conns=", value)) {
+    if (!value || *value > INT32_MAX) return false;
+    server.max_connections = static_cast<uint32_t>(*value);
+    return true;
+  }
+  if (take_number(text, "max_fails=", value)) {
+    if (!value || *value > INT32_MAX) return false;
+    server.max_fails = static_cast<uint32_t>(*value);
+    return true;
+  }
+  if (text.starts_with("fail_timeout=")) {
+    value = conf::parse_seconds(text.substr(13));
+    if (!value) return false;
+    server.fail_timeout_milliseconds = static_cast<uint64_t>(*value) * 1000;
+    return true;
+  }
+  if (text == "backup") return server.backup = true;
+  if (text == "down") return server.down = true;
+  return false;
+}
+
+}  // namespace
+
+void read_server(Compiler& compiler, UpstreamBlock& block, const Statement& at) {
+  if (!block.cluster) return;
+  Server server;
+  server.name = at.argument(0);
+  for (size_t i = 1; i < at.argument_count(); ++i) {
+    if (at.argument(i) == "backup" && !block.backup_allowed) {
+      return compiler.error(at, "balancing method does not support parameter \"backup\"",
+                            "hash, ip_hash and random know no backup servers", &at.words[i + 1]);
+    }
+    if (!read_parameter(at.argument(i), server)) {
+      return compiler.invalid_parameter(at, at.words[i + 1]);
+    }
+  }
+  conf::UrlRules rules;
+  if (block.default_port) rules.default_port = block.default_port;
+  const conf::Url url = conf::parse_url(compiler.world(), at.argument(0), rules);
+  if (!url.ok()) {
+    return compiler.error(at, url.problem + " in upstream \"" + url.text + "\"", {}, &at.words[1]);
+  }
+  if (block.is_stream && url.no_port) {
+    return compiler.error(at, "no port in upstream \"" + url.text + "\"",
+                          "There is no usual port here: write host:port.", &at.words[1]);
+  }
+  for (const conf::SocketAddress& address : url.addresses) {
+    server.addresses.push_back(net::Address::from_bytes(address.bytes));
+  }
+  block.cluster->servers.push_back(std::move(server));
+}
+
+void set_method(Compiler& compiler, UpstreamBlock& block, const Statement& at, Method method,
+                bool backup_allowed) {
+  if (block.method_seen) compiler.warn(at, "load balancing method redefined");
+  block.method_seen = true;
+  block.backup_allowed = backup_allowed;
+  if (block.cluster) block.cluster->method = method;
+}
+
+void read_hash(Compiler& compiler, UpstreamBlock& block, const Statement& at) {
+  conf::Template key = compiler.make_template(at, at.words[1]);
+  const bool consistent = at.argument_count() == 2;
+  if (consistent && at.argument(1) != "consistent") {
+    return compiler.invalid_parameter(at, at.words[2], "hash KEY [consistent]");
+  }
+  set_method(compiler, block, at, consistent ? Method::consistent_hash : Method::hash, false);
+  if (block.cluster) block.cluster->balancing.key = std::move(key);
+}
+
+void read_ip_hash(Compiler& compiler, UpstreamBlock& block, const Statement& at) {
+  set_method(compiler, block, at, Method::ip_hash, false);
+}
+
+void read_least_conn(Compiler& compiler, UpstreamBlock& block, const Statement& at) {
+  set_method(compiler, block, at, Method::least_connections, true);
+}
+
+namespace {
+
+std::optional<Balancing::Time> time_of(std::string_view word, bool stream) {
+  // The first byte of an answer is the head of http's, and what a session's connect takes is kept
+  // in the same place.
+  if (word == "last_byte") return Balancing::Time::last_byte;
+  if (!stream && word == "header") return Balancing::Time::header;
+  if (stream && word == "first_byte") return Balancing::Time::header;
+  if (stream && word == "connect") return Balancing::Time::header;
+  return {};
+}
+
+}  // namespace
+
+void read_least_time(Compiler& compiler, UpstreamBlock& block, const Statement& at) {
+  const auto time = time_of(at.argument(0), block.is_stream);
+  if (!time) return compiler.invalid_parameter(at, at.words[1], "least_time header | last_byte");
+  const bool in_flight = at.argument_count() == 2;
+  if (in_flight && at.argument(1) != "inflight") {
+    return compiler.invalid_parameter(at, at.words[2], "least_time header | last_byte [inflight]");
+  }
+  set_method(compiler, block, at, Method::least_time, true);
+  if (!block.cluster) return;
+  block.cluster->balancing.time = *time;
+  block.cluster->balancing.in_flight = in_flight;
+}
+
+void read_random(Compiler& compiler, UpstreamBlock& block, const Statement& at) {
+  Balancing balancing;
+  if (at.argument_count() > 0) {
+    if (at.argument(0) != "two") {
+      return compiler.invalid_parameter(at, at.words[1], "random [two [least_conn]]");
+    }
+    balancing.two = true;
+  }
+  if (at.argument_count() > 1 && at.argument(1) != "least_conn") {
+    return compiler.invalid_parameter(at, at.words[2], "random [two [least_conn]]");
+  }
+  set_method(compiler, block, at, Method::random, false);
+  if (block.cluster) block.cluster->balancing = std::move(balancing);
+}
+
+void read_zone(Compiler& compiler, UpstreamBlock& block, const Statement& at) {
+  const std::string_view name = at.argument(0);
+  if (name.empty()) {
+    return compiler.error(at, "invalid zone name \"\"", {}, &at.words[1]);
+  }
+  uint64_t size = 0;
+  if (at.argument_count() == 2) {
+    const std::string text(at.argument(1));
+    const auto parsed = conf::parse_size(text);
+    if (!parsed || *parsed > zone::kLargestZone) {
+      return compiler.error(at, "invalid zone size \"" + text + "\"", {}, &at.words[2]);
+    }
+    if (*parsed < zone::kSmallestZone) {
+      return compiler.error(at, "zone \"" + std::string(name) + "\" is too small",
+                            "the smallest zone is 32k", &at.words[2]);
+    }
+    size = *parsed;
+  }
+  auto zone = zone::registry(compiler).declare(compiler, at, name, size, block.zone_kind);
+  if (zone && block.cluster) block.cluster->zone = std::move(zone);
+}
+
+}  // namespace weir::shared
