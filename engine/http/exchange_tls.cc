@@ -74,6 +74,12 @@ int Exchange::refused_by_tls() {
     tls::forget_session(*layer);
     return 496;
   }
+  if (const std::string& problem = layer->ocsp_problem(); !problem.empty()) {
+    main.log(Severity::info, "client SSL certificate verify error: " + problem +
+                                 " while reading client request headers");
+    tls::forget_session(*layer);
+    return 495;
+  }
   return 0;
 }
 

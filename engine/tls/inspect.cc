@@ -271,7 +271,10 @@ bool is_missing_issuer(long result) {
 std::string client_verification_of(const Layer& layer) {
   if (!has_client_certificate(layer)) return "NONE";
   const long result = verification_result(layer);
-  if (result == X509_V_OK) return "SUCCESS";
+  if (result == X509_V_OK) {
+    const std::string& problem = static_cast<const ServerLayer&>(layer).ocsp_problem();
+    return problem.empty() ? "SUCCESS" : "FAILED:" + problem;
+  }
   return std::string("FAILED:") + verification_text(result);
 }
 

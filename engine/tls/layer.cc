@@ -172,6 +172,7 @@ int Layer::step() {
 }
 
 HandshakeState Layer::handshake(Socket& socket) {
+  if (confirming_) return finish_handshake();
   if (handshaken_) return HandshakeState::done;
   if (failed_ || !native_) return HandshakeState::failed;
   if (!socket_) bind(socket);
@@ -186,13 +187,9 @@ HandshakeState Layer::handshake(Socket& socket) {
   const int code = result == 1 ? SSL_ERROR_NONE : SSL_get_error(native_, result);
   const Transfer pushed = push(socket, records);
   if (result == 1) {
-    handshaken_ = true;
     holds_more_ = true;
-    if (!check_peer()) {
-      handshaken_ = false;
-      return HandshakeState::failed;
-    }
-    return HandshakeState::done;
+    handshaken_ = check_peer();
+    return handshaken_ ? finish_handshake() : HandshakeState::failed;
   }
   if (code == SSL_ERROR_WANT_READ || code == SSL_ERROR_WANT_WRITE ||
       code == SSL_ERROR_WANT_CLIENT_HELLO_CB) {
@@ -218,6 +215,11 @@ HandshakeState Layer::handshake(Socket& socket) {
   }
   failed_ = true;
   return HandshakeState::failed;
+}
+
+HandshakeState Layer::finish_handshake() {
+  confirming_ = !confirm();
+  return confirming_ ? HandshakeState::would_block : HandshakeState::done;
 }
 
 // --- reading

@@ -12,6 +12,8 @@ struct ssl_st;
 
 namespace weir::tls {
 
+class ClientOcsp;
+
 enum class HandshakeState : uint8_t {
   done,
   would_block,  // call again on either of on_readable() and on_writable()
@@ -40,6 +42,8 @@ class Layer : public net::Layer {
   std::string_view alpn() const;
   bool closed_cleanly() const;
   ssl_st* native() const { return native_; }
+  // Of its socket, once the handshake has begun.
+  Loop* loop() const { return socket_ ? socket_->loop() : nullptr; }
 
   Transfer read(Socket& socket, char* to, size_t size) override;
   Transfer peek(Socket& socket, char* to, size_t size) override;
@@ -57,6 +61,8 @@ class Layer : public net::Layer {
   virtual int step();
   // After the last step: false refuses the connection (failure_ is set).
   virtual bool check_peer() { return true; }
+  // After that: false goes on waiting (for OCSP); the user is told when to call again.
+  virtual bool confirm() { return true; }
   void fail(Severity severity, std::string text, int error_number = 0);
   void set_buffer_size(size_t size) { buffer_size_ = static_cast<uint32_t>(size); }
   void set_early(std::string bytes) { early_ = std::make_unique<std::string>(std::move(bytes)); }
@@ -68,6 +74,7 @@ class Layer : public net::Layer {
 
  private:
   void bind(Socket& socket);
+  HandshakeState finish_handshake();
   Transfer take_early(char* to, size_t size);
   Transfer read_record(Socket& socket, char* to, size_t size);
   Transfer blocked_or_failed(Socket& socket, int result, bool writing, const char* call);
@@ -87,6 +94,7 @@ class Layer : public net::Layer {
   size_t retried_ = 0;              // of a write that the kernel's TLS must see again
   bool on_descriptor_ : 1 = false;  // OpenSSL holds the descriptor itself (kernel TLS)
   bool handshaken_ : 1 = false;
+  bool confirming_ : 1 = false;
   bool failed_ : 1 = false;
   bool ended_ : 1 = false;
   bool holds_more_ : 1 = false;  // OpenSSL may have more than the last read took
@@ -124,6 +132,8 @@ class ServerLayer final : public Layer {
   // From load_credentials(): evaluated names, read from the disk or the cache of such certificates.
   // False: failure() says why.
   bool use_credential(const Credential& credential);
+  // ssl_ocsp: what it found wrong with the client's certificate; empty: nothing.
+  const std::string& ocsp_problem() const;
   // The request that is read now may be a replay: $ssl_early_data, 425.
   bool in_early_data() const;
   void handshake_over() { user_ = nullptr; }
@@ -134,6 +144,9 @@ class ServerLayer final : public Layer {
 
  private:
   int step() override;
+  bool confirm() override;
+  static void ocsp_answered(void* self);
+  std::unique_ptr<ClientOcsp> ocsp_;
   std::shared_ptr<const ServerContext> first_context_;
   std::shared_ptr<const ServerContext> context_;
   ServerUser* user_;

@@ -1,7 +1,6 @@
 #include "engine/tls/material.h"
 
 #include "engine/tls/error.h"
-#include "engine/tls/staple.h"
 
 namespace weir::tls {
 namespace {

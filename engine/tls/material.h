@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "engine/tls/files.h"
+#include "engine/tls/ocsp.h"
 #include "engine/tls/options.h"
+#include "engine/tls/staple.h"
 
 // What a context is made of, kept as long as it. For this room's own files only.
 namespace weir::tls {
@@ -17,8 +19,6 @@ struct TicketKey {
   size_t size;  // of the cipher's key: 16 or 32; the mac's is 16 for the former
 };
 
-class Staple;
-
 struct Material {
   Material();
   ~Material();
@@ -27,7 +27,8 @@ struct Material {
   std::vector<std::shared_ptr<const Authorities>> authorities;
   std::vector<TicketKey> ticket_keys;  // the first one seals
   std::string id_context;              // 32 bytes
-  // One for each certificate of `chains`; empty without stapling.
+  Responder responder;                 // ssl_ocsp_responder
+  // Of certificates that have a responder; one from a file is for all.
   std::vector<std::unique_ptr<Staple>> staples;
 };
 

@@ -11,7 +11,6 @@
 #include "engine/tls/layer.h"
 #include "engine/tls/material.h"
 #include "engine/tls/session_store.h"
-#include "engine/tls/staple.h"
 #include "engine/tls/tickets.h"
 
 namespace weir::tls {
@@ -57,6 +56,20 @@ int on_certificate(SSL* connection, void*) {
 // What is wrong with a client's certificate is the request's business.
 int on_verify(int, X509_STORE_CTX*) {
   return 1;
+}
+
+int on_status(SSL* connection, void*) {
+  ServerLayer* layer = server_layer(connection);
+  if (!layer || !layer->loop()) return SSL_TLSEXT_ERR_NOACK;
+  for (const auto& staple : layer->context().material().staples) {
+    if (staple->certificate() && staple->certificate() != SSL_get_certificate(connection)) continue;
+    const std::string& response = staple->response(*layer->loop());
+    if (response.empty()) return SSL_TLSEXT_ERR_NOACK;
+    auto* copy = static_cast<unsigned char*>(OPENSSL_memdup(response.data(), response.size()));
+    SSL_set_tlsext_status_ocsp_resp(connection, copy, static_cast<long>(response.size()));
+    return SSL_TLSEXT_ERR_OK;
+  }
+  return SSL_TLSEXT_ERR_NOACK;
 }
 
 // --- sessions in a shared store: that of the server that accepted, whichever was chosen then
@@ -159,6 +172,9 @@ struct ServerContextMaker {
   bool set_parameters();
   bool read_ticket_keys();
   bool read_staple();
+  void prepare_stapling();
+  X509Pointer find_issuer(const CertificateChain& chain);
+  bool read_ocsp_responder();
   bool make();
   void connect();
   void tell_unsupported();
@@ -198,7 +214,8 @@ bool ServerContextMaker::set_verification() {
   if (!options.trusted_certificate.empty() && !parts.trust(world, options.trusted_certificate)) {
     return false;
   }
-  return options.crl.empty() || parts.revoke(world, options.crl);
+  if (!options.crl.empty() && !parts.revoke(world, options.crl)) return false;
+  return read_ocsp_responder();
 }
 
 bool ServerContextMaker::set_parameters() {
@@ -241,8 +258,70 @@ bool ServerContextMaker::read_ticket_keys() {
   return true;
 }
 
+// Who issued a certificate: one of its chain, or one that is trusted.
+X509Pointer ServerContextMaker::find_issuer(const CertificateChain& chain) {
+  for (const X509Pointer& each : chain.rest) {
+    if (X509_check_issued(each.get(), chain.leaf.get()) == X509_V_OK) {
+      X509_up_ref(each.get());
+      return X509Pointer(each.get());
+    }
+  }
+  const std::unique_ptr<X509_STORE_CTX, Freer<X509_STORE_CTX_free>> search(X509_STORE_CTX_new());
+  X509* issuer = nullptr;
+  if (X509_STORE_CTX_init(search.get(), SSL_CTX_get_cert_store(parts.context), nullptr, nullptr) !=
+          1 ||
+      X509_STORE_CTX_get1_issuer(&issuer, search.get(), chain.leaf.get()) != 1) {
+    ERR_clear_error();
+    return nullptr;
+  }
+  return X509Pointer(issuer);
+}
+
+// Stapling is left out, with a warning, where something is missing.
+void ServerContextMaker::prepare_stapling() {
+  for (size_t i = 0; i < made->material_->chains.size(); ++i) {
+    const CertificateChain& chain = *made->material_->chains[i];
+    const std::string name = "\"" + options.credentials[i].certificate + "\"";
+    X509Pointer issuer = find_issuer(chain);
+    if (!issuer) {
+      parts.warn("\"ssl_stapling\" ignored, issuer certificate not found for certificate " + name);
+      continue;
+    }
+    const std::string url = options.stapling_responder.empty() ? responder_in(chain.leaf.get())
+                                                               : options.stapling_responder;
+    if (url.empty()) {
+      parts.warn("\"ssl_stapling\" ignored, no OCSP responder URL in the certificate " + name);
+      continue;
+    }
+    Responder responder;
+    std::string problem;
+    if (!parse_responder(&world, url, responder, problem)) {
+      parts.warn("\"ssl_stapling\" ignored, " + problem + " in OCSP responder \"" + url +
+                 "\" in the certificate " + name);
+      continue;
+    }
+    OcspTrust trust{SSL_CTX_get_cert_store(parts.context), nullptr, options.stapling_verify};
+    made->material_->staples.push_back(
+        std::make_unique<Staple>(std::move(responder), chain.leaf.get(), issuer.get(), trust));
+  }
+}
+
+bool ServerContextMaker::read_ocsp_responder() {
+  if (options.ocsp == OcspMode::off || options.ocsp_responder.empty()) return true;
+  std::string problem;
+  if (parse_responder(&world, options.ocsp_responder, made->material_->responder, problem)) {
+    return true;
+  }
+  return parts.failed(problem + " in OCSP responder \"" + options.ocsp_responder +
+                      "\" in \"ssl_ocsp_responder\"");
+}
+
 bool ServerContextMaker::read_staple() {
-  if (!options.stapling || options.stapling_file.empty()) return true;
+  if (!options.stapling) return true;
+  if (options.stapling_file.empty()) {
+    prepare_stapling();
+    return true;
+  }
   const std::string& path = options.stapling_file;
   std::string bytes;
   if (!read_for_openssl(world, path, "rb", bytes)) {
@@ -254,10 +333,7 @@ bool ServerContextMaker::read_staple() {
   if (!response) {
     return parts.failed("d2i_OCSP_RESPONSE_bio(\"" + path + "\") failed" + take_errors());
   }
-  for (size_t i = 0; i < made->material_->chains.size(); ++i) {
-    made->material_->staples.push_back(std::make_unique<Staple>());
-    made->material_->staples.back()->response = bytes;
-  }
+  made->material_->staples.push_back(std::make_unique<Staple>(bytes));
   digest += "s" + digest_of(bytes);
   return true;
 }
@@ -298,6 +374,7 @@ void ServerContextMaker::connect() {
   SSL_CTX_set_client_hello_cb(native, on_client_hello, nullptr);
   SSL_CTX_set_tlsext_servername_callback(native, on_server_name);
   SSL_CTX_set_alpn_select_cb(native, on_alpn, nullptr);
+  if (!made->material_->staples.empty()) SSL_CTX_set_tlsext_status_cb(native, on_status);
   if (options.late_credentials) SSL_CTX_set_cert_cb(native, on_certificate, nullptr);
   if (options.early_data) SSL_CTX_set_max_early_data(native, 16384);
   set_session_cache(native, options);

@@ -1,6 +1,7 @@
 #include <cctype>
 
 #include "confparse/worlds.h"
+#include "engine/tls/client_ocsp.h"
 #include "engine/tls/context_data.h"
 #include "engine/tls/error.h"
 #include "engine/tls/files.h"
@@ -24,6 +25,31 @@ std::string server_name_of_hello(SSL* connection) {
   std::string name(reinterpret_cast<const char*>(data) + 5, length);
   for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return name;
+}
+
+std::vector<X509Pointer> copy_of(const STACK_OF(X509) * certificates) {
+  std::vector<X509Pointer> chain;
+  for (int i = 0; i < sk_X509_num(certificates); ++i) {
+    X509* each = sk_X509_value(certificates, i);
+    X509_up_ref(each);
+    chain.emplace_back(each);
+  }
+  return chain;
+}
+
+// The client's, leaf first; a resumed session has none, and it is built again.
+std::vector<X509Pointer> verified_chain(SSL* connection, SSL_CTX* context) {
+  if (const auto* known = SSL_get0_verified_chain(connection)) return copy_of(known);
+  const X509Pointer leaf(SSL_get1_peer_certificate(connection));
+  const std::unique_ptr<X509_STORE_CTX, Freer<X509_STORE_CTX_free>> build(X509_STORE_CTX_new());
+  if (!leaf || !build ||
+      X509_STORE_CTX_init(build.get(), SSL_CTX_get_cert_store(context), leaf.get(),
+                          SSL_get_peer_cert_chain(connection)) != 1 ||
+      X509_verify_cert(build.get()) != 1) {
+    ERR_clear_error();
+    return {};
+  }
+  return copy_of(X509_STORE_CTX_get0_chain(build.get()));
 }
 
 // What a change of context leaves behind in the connection.
@@ -88,6 +114,26 @@ int ServerLayer::step() {
     default:
       return 0;
   }
+}
+
+bool ServerLayer::confirm() {
+  if (context_->options().ocsp == OcspMode::off || early_open_) return true;
+  if (!ocsp_) {
+    if (SSL_get_verify_result(native_) != X509_V_OK) return true;
+    std::vector<X509Pointer> chain = verified_chain(native_, context_->native());
+    if (chain.empty()) return true;
+    ocsp_ = std::make_unique<ClientOcsp>(*loop(), *context_, std::move(chain), ocsp_answered, this);
+  }
+  return ocsp_->advance();
+}
+
+void ServerLayer::ocsp_answered(void* self) {
+  static_cast<ServerLayer*>(self)->on_readable();
+}
+
+const std::string& ServerLayer::ocsp_problem() const {
+  static const std::string none;
+  return ocsp_ ? ocsp_->problem() : none;
 }
 
 bool ServerLayer::in_early_data() const {

@@ -122,7 +122,7 @@ void ProxyRun::select() {
   if (!cluster_) return session_.finish(500);
   upstream::Subject subject;
   subject.variables = &session_;
-  subject.client = &session_.client();
+  subject.client = &session_.peer();
   selection_ = resolved_ ? worker_.upstreams.select_once(*cluster_)
                          : worker_.upstreams.select(*cluster_, subject);
   const int64_t tries = settings_.next_upstream_tries.value;

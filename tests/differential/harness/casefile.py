@@ -51,6 +51,7 @@ class Case:
         self.normalise = []
         self.error_level = None
         self.logs_on_exit = False
+        self.certificates = False
 
 
 ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\", "@": "@", "-": "-"}
@@ -161,6 +162,8 @@ def parse(name, text):
             case.dead.append(rest)
         elif word == "dns":
             case.dns[rest] = body
+        elif word == "certificates":
+            case.certificates = True
         elif word == "syslog":
             case.syslogs.append(rest)
         elif word == "request":

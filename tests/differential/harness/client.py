@@ -5,7 +5,7 @@ import socket
 import struct
 import time
 
-from . import http
+from . import http, secure
 
 WAIT = 10.0
 REQUEST_LINE = re.compile(rb"^([A-Za-z]+) [^\r\n]* HTTP/1\.[01]\r?$", re.M)
@@ -29,6 +29,7 @@ class Client:
         self.current = "1"
         self.others = {}
         self.datagrams = None
+        self.handshakes = secure.Handshakes()
 
     def note(self, text):
         self.out.append(f"[{text}]\n".encode("latin-1"))
@@ -70,6 +71,17 @@ class Client:
         self.last = None
         self.pending = False
 
+    def shake_hands(self, rest):
+        if self.stream is None:
+            self.connect()
+        sock, note = self.handshakes.shake(self.stream.sock, rest or "")
+        self.note(note)
+        if sock is None:
+            self.stream.ended = "refused"
+            return
+        self.opened.append(sock)
+        self.stream.sock = sock
+
     def send(self, data):
         if self.stream is None:
             self.connect()
@@ -100,6 +112,7 @@ class Client:
         """What became of the connection after the last exchange."""
         if self.stream is None:
             return
+        self.handshakes.keep(self.stream.sock)
         if self.last is not None and not self.stream.ended:
             wait = 3.0 if self.last.close else 0.006
             while self.stream.more(wait):
@@ -151,6 +164,8 @@ class Client:
                 self.note(f"datagrams: {error.strerror}")
         elif word == "receive":
             self.receive(float(rest or 1500) / 1000)
+        elif word == "tls":
+            self.shake_hands(rest)
         elif word == "switch":
             self.switch(rest)
         elif word == "read":

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import ssl
 import time
 
 
@@ -21,6 +22,11 @@ class Stream:
             self.sock.settimeout(max(timeout, 0.001))
             data = self.sock.recv(262144)
         except (TimeoutError, BlockingIOError):
+            return False
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLEOFError:
+            self.ended = "cut without a farewell"
             return False
         except OSError:
             self.ended = "reset"

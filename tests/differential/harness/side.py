@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from . import backend, client, dns, http
+from . import backend, client, dns, http, secure
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + "/support")
 from watch import Watch  # noqa: E402
@@ -125,6 +125,8 @@ class Side:
     def build(self):
         for folder in ("logs", "temp", "html"):
             os.makedirs(f"{self.prefix}/{folder}")
+        if self.case.certificates:
+            shutil.copytree(secure.folder(), f"{self.prefix}/certs")
         for kind, path, content in self.case.files:
             self.make(kind, f"{self.prefix}/{path}", content)
         for name, (kind, lines) in self.case.backends.items():
