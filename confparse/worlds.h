@@ -14,7 +14,7 @@ inline constexpr size_t kLargestConfigurationFile = 64u << 20;
 class Bundle {
  public:
   // `key` is the question: its kind and its argument. The first answer stays.
-  void record(const std::string& key, std::string answer) {
+  void record(const std::string& key, std::string&& answer) {
     answers_.try_emplace(key, std::move(answer));
   }
   const std::string* find(const std::string& key) const;

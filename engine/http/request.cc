@@ -255,7 +255,8 @@ PhaseResult Request::respond(int status, std::string_view content_type, std::str
 
 PhaseResult Request::redirect_client(int status, std::string_view location) {
   // An empty target is a field without a value, not no field.
-  response_.location = location.empty() ? std::string_view("", 0) : location;
+  const std::string_view empty = "";
+  response_.location = location.empty() ? empty : location;
   return PhaseResult::status(status);
 }
 

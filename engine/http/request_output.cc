@@ -91,7 +91,7 @@ void Request::after_filters(Chain&& data, bool last, bool flush) {
         captured_.append(std::move(data));
       }
     }
-    data.clear();
+    data = Chain();
     return;
   }
   if (exchange_->writing_ == this && postponed_ == nullptr) {

@@ -23,7 +23,8 @@ Sessions::~Sessions() {
 
 void Sessions::accept(int descriptor, const net::Address& peer, size_t resource) {
   auto session = std::make_unique<Session>(*this, peer, resource);
-  if (session->start(descriptor)) session.release();  // owns itself from here
+  // Owns itself from here.
+  if (session->start(descriptor)) session.release();  // NOLINT(bugprone-unused-return-value)
 }
 
 void Sessions::add(Session& session) {

@@ -255,7 +255,7 @@ bool ExchangeCodec::write_body(Chain& data, bool end) {
       if (data.bytes() <= send_left_) {
         send_left_ -= data.bytes();
         writer_.output().append(std::move(data));
-        data.clear();
+        data = Chain();
       } else {
         keep_alive_ = false;
         while (!data.empty() && send_left_ > 0) {
@@ -275,7 +275,7 @@ bool ExchangeCodec::write_body(Chain& data, bool end) {
     case Sending::until_close:
     case Sending::raw:
       writer_.output().append(std::move(data));
-      data.clear();
+      data = Chain();
       break;
     case Sending::idle:
     case Sending::absent:

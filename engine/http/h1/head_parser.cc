@@ -291,10 +291,8 @@ HeadParser::Result HeadParser::parse_status_line(const char* data, size_t size) 
   auto limit = static_cast<uint32_t>(size);
   uint32_t prefix = limit < 5 ? limit : 5;
   if (std::memcmp(data, "HTTP/", prefix) != 0) return Result::not_http;
-  uint32_t stop = prefix;
-  do {
-    stop = find_line_stop(data, stop, limit);
-  } while (stop < limit && data[stop] == '\0' && ++stop);
+  uint32_t stop = find_line_stop(data, prefix, limit);
+  while (stop < limit && data[stop] == '\0') stop = find_line_stop(data, stop + 1, limit);
   uint32_t at = 5;
   uint32_t end = stop;
   auto digit_at = [&](uint32_t index) { return index < end && is_digit(data[index]); };

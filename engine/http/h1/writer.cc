@@ -151,7 +151,7 @@ void Writer::chunk(Chain& data) {
   *at++ = '\n';
   put(begin, at);
   output_.append(std::move(data));
-  data.clear();
+  data = Chain();
   output_.push(Slice::borrowed("\r\n"));
 }
 
