@@ -18,6 +18,9 @@ class Deferred {
   // Runs once, in this round, after the current callback has returned. Again before it ran: no
   // effect.
   void schedule(Loop& loop);
+  // The same at the end of the round, when all that is ready has been served: for output that many
+  // add to and that leaves in one write.
+  void schedule_late(Loop& loop);
   void cancel() {
     if (next_ == nullptr) return;
     previous_->next_ = next_;

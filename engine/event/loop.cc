@@ -106,13 +106,21 @@ bool Loop::Implementation::run_ready() {
   return !deferred.empty() || !handles.empty() || !posted.empty();
 }
 
+bool Loop::Implementation::run_late() {
+  if (late.empty()) return false;
+  DeferredQueue turn;
+  turn.take(late);
+  while (!turn.empty()) turn.run_first();
+  return run_ready();
+}
+
 void Loop::Implementation::run_uv() {
   uv_ready = false;
   uv_run(&uv, UV_RUN_NOWAIT);
 }
 
 int Loop::Implementation::wait_time(int64_t limit) {
-  if (stopped || !later.empty()) return 0;
+  if (stopped || !later.empty() || !late.empty()) return 0;
   int64_t wait = limit;
   auto at_most = [&wait](int64_t milliseconds) {
     if (wait < 0 || milliseconds < wait) wait = milliseconds;
@@ -135,12 +143,14 @@ void Loop::Implementation::round(int64_t limit) {
   assert(!running);
   running = true;
   // A single round (limit >= 0) that has found something to do does not wait for more.
-  bool busy = !deferred.empty() || !handles.empty() || !posted.empty();
+  bool busy = !deferred.empty() || !handles.empty() || !posted.empty() || !late.empty();
   bool left = run_ready();
+  left = run_late() || left;
   // New handles and requests are taken up by uv before anybody sleeps.
   if (uv_backend_timeout(&uv) == 0) {
     run_uv();
     left = run_ready() || left;
+    left = run_late() || left;
     busy = true;
   }
   int wait = left || (busy && limit >= 0) ? 0 : wait_time(limit);
@@ -172,6 +182,7 @@ void Loop::Implementation::round(int64_t limit) {
   }
   wheel.advance(owner.now_);
   run_ready();
+  run_late();
   running = false;
 }
 
@@ -325,6 +336,10 @@ void Timer::arm(Loop& loop, uint64_t milliseconds) {
 
 void Deferred::schedule(Loop& loop) {
   loop.implementation_->deferred.push(*this);
+}
+
+void Deferred::schedule_late(Loop& loop) {
+  loop.implementation_->late.push(*this);
 }
 
 int Watcher::open(Loop& loop, int descriptor, uint32_t events) {

@@ -41,6 +41,8 @@ struct Loop::Implementation {
   void round(int64_t limit);
   // Runs what is ready; true when something is left for the next round.
   bool run_ready();
+  // What waits for the end of the round, and what that makes ready.
+  bool run_late();
   int wait_time(int64_t limit);
   void dispatch(size_t index);
   void dispatch_socket(size_t index, Socket& socket, uint32_t events);
@@ -58,6 +60,7 @@ struct Loop::Implementation {
   uv_async_t wake;
   TimerWheel wheel;
   DeferredQueue deferred;
+  DeferredQueue late;
   std::vector<std::coroutine_handle<>> handles;
   std::vector<std::function<void()>> posted;
   std::vector<Socket*> later;       // asked for read_later in this round

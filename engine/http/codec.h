@@ -114,9 +114,6 @@ class Codec {
   // complete)? HTTP/2: no GOAWAY seen or sent, ids left.
   virtual bool reusable() const = 0;
   virtual bool idle() const = 0;  // no stream open and no partial head held
-  // Client role: how many streams open_stream would give now. HTTP/2: what the peer's
-  // SETTINGS_MAX_CONCURRENT_STREAMS (100 until it is known), stream ids and GOAWAY leave.
-  virtual uint32_t free_streams() const { return reusable() ? 1 : 0; }
   // HTTP/1: the exchange is over on our side too; parsing of the next message may begin.
   virtual void next_exchange() = 0;
   // Frees every buffer that an idle connection does not need.

@@ -12,6 +12,13 @@ namespace weir::http {
 namespace {
 
 constexpr size_t kUnsentLimit = 2 * Block::kBlockSize;
+// A streamed body no longer than this is kept until the response begins: a peer that did not
+// process the request, or failed where the configuration allows another try, loses nothing.
+constexpr size_t kReplayLimit = 2 * Block::kBlockSize;
+// Slices below this are copied rather than their block held.
+constexpr size_t kSmallSlice = 4096;
+// Another connection to the same peer, when that says it did not see the request.
+constexpr uint8_t kRefusalLimit = 5;
 constexpr int kClientClosed = 499;
 
 bool is_non_idempotent(const Request& request) {
@@ -75,10 +82,6 @@ GatewayRun::GatewayRun(Request& request, GatewayPlan& plan)
   record_.mark_redirect();
   record_.scheme = plan.scheme;
   record_.uri = plan.uri;
-}
-
-GatewayRun::~GatewayRun() {
-  drop_connection();
 }
 
 void GatewayRun::log(Severity severity, std::string_view text, int error) {
@@ -145,6 +148,8 @@ Task<PhaseResult> GatewayRun::run() {
     if (status) co_return finish(status);
   }
   make_request();
+  key_ = plan_.traits;
+  if (plan_.tls) prepare_tls();
   first_started_ = worker_.loop.now();
   upstream::Subject subject;
   subject.variables = &request_;
@@ -154,14 +159,18 @@ Task<PhaseResult> GatewayRun::run() {
   if (settings_.next_upstream_tries.value > 0) {
     selection_->limit_tries(static_cast<uint32_t>(settings_.next_upstream_tries.value));
   }
+  bool again = false;
   for (;;) {
-    Step step = begin_attempt();
+    Step step = again ? open_connection() : begin_attempt();
     if (step.kind == Step::Kind::go_on) step = co_await exchange_heads();
     if (step.kind == Step::Kind::go_on) step = judge_status();
-    if (step.kind == Step::Kind::retry) continue;
+    again = step.kind == Step::Kind::again;
+    if (again || step.kind == Step::Kind::retry) continue;
     if (step.kind == Step::Kind::finish) co_return finish(step.status);
     break;
   }
+  judged_ = true;
+  replay_.clear();
   if (exchange_->upgraded) co_return begin_tunnel();
   const Header* redirect = exchange_->head->headers.find(HeaderId::x_accel_redirect);
   if (redirect && !settings_.ignore_headers.has(IgnoredHeader::accel_redirect)) {
@@ -175,7 +184,7 @@ Task<PhaseResult> GatewayRun::run() {
     release_connection();
     co_return PhaseResult::done();
   }
-  if (exchange_->ended && body_given_) {
+  if (exchange_->ended && (body_given_ || plan_.multiplexed)) {
     // The whole answer came at once: head and body leave together.
     Chain data = std::move(exchange_->inbox);
     take_trailers();
@@ -200,7 +209,8 @@ GatewayRun::Step GatewayRun::begin_attempt() {
   }
   record_.begin(peer->text);
   request_.set_activity("connecting to upstream");
-  return open_connection(peer->address);
+  peer_ = peer->address;
+  return open_connection();
 }
 
 net::ConnectOptions GatewayRun::connect_options(bool& ok) {
@@ -225,37 +235,52 @@ net::ConnectOptions GatewayRun::connect_options(bool& ok) {
   return options;
 }
 
-GatewayRun::Step GatewayRun::open_connection(const net::Address& address) {
+bool GatewayRun::keeps_connections() const {
+  return cluster_->keepalive.enabled && settings_.bind.template_.empty();
+}
+
+GatewayRun::Step GatewayRun::open_connection() {
   exchange_ = request_.arena().make<UpstreamExchange>(request_.event(), request_.arena());
-  bool ok = true;
-  const bool pooled = cluster_->keepalive.enabled && settings_.bind.template_.empty();
-  if (pooled) {
-    auto taken = worker_.upstreams.take(*cluster_, address, plan_.traits);
-    connection_.reset(static_cast<UpstreamConnection*>(taken.release()));
+  cached_ = false;
+  const bool kept = keeps_connections();
+  if (kept) {
+    connection_ = static_cast<UpstreamConnection*>(worker_.upstreams.take(*cluster_, peer_, key_));
   }
-  cached_ = connection_ != nullptr;
-  if (!connection_) {
-    const net::ConnectOptions options = connect_options(ok);
-    if (!worker_.has_room()) {
-      log(Severity::alert,
-          std::to_string(worker_.connection_limit) + " worker_connections are not enough");
-      return finish_with(500);
-    }
-    connection_ = std::make_unique<UpstreamConnection>(worker_);
-    connection_->traits = plan_.traits;
-    const net::ConnectResult result = connection_->open(address, options);
-    if (result.state == net::ConnectResult::State::failed) {
-      log(Severity::alert, net::failure_text(result, address, options), result.error);
-      return finish_with(500);
-    }
-    if (result.state == net::ConnectResult::State::refused) {
-      log(result.error == ENOENT || result.error == EAGAIN ? Severity::crit : Severity::error,
-          net::failure_text(result, address, options), result.error);
-      return attempt_failed(NextUpstream::error, 502);
-    }
+  const bool taken = connection_ != nullptr;
+  if (!taken) {
+    const Step step = connect(kept);
+    if (step.kind != Step::Kind::go_on) return step;
   }
   connection_->attach(*exchange_, plan_.make_codec,
                       static_cast<uint32_t>(settings_.buffer_size.value));
+  cached_ = taken && exchange_->connected;
+  return go_on();
+}
+
+GatewayRun::Step GatewayRun::connect(bool kept) {
+  bool ok = true;
+  const net::ConnectOptions options = connect_options(ok);
+  if (!worker_.has_room()) {
+    log(Severity::alert,
+        std::to_string(worker_.connection_limit) + " worker_connections are not enough");
+    return finish_with(500);
+  }
+  auto opened = std::make_unique<UpstreamConnection>(worker_);
+  opened->traits = key_;
+  opened->shareable = plan_.multiplexed;
+  if (plan_.tls) add_tls(*opened);
+  const net::ConnectResult result = opened->open(peer_, options);
+  if (result.state == net::ConnectResult::State::failed) {
+    log(Severity::alert, net::failure_text(result, peer_, options), result.error);
+    return finish_with(500);
+  }
+  if (result.state == net::ConnectResult::State::refused) {
+    log(result.error == ENOENT || result.error == EAGAIN ? Severity::crit : Severity::error,
+        net::failure_text(result, peer_, options), result.error);
+    return attempt_failed(NextUpstream::error, 502);
+  }
+  connection_ =
+      static_cast<UpstreamConnection*>(&worker_.upstreams.add(*cluster_, std::move(opened), kept));
   return go_on();
 }
 
@@ -280,49 +305,86 @@ uint64_t GatewayRun::time_left(int64_t limit) {
   return end > now ? end - now : 0;
 }
 
-void GatewayRun::send_request_head() {
+bool GatewayRun::past_deadline() const {
+  return plan_.deadline && worker_.loop.now() >= plan_.deadline;
+}
+
+uint64_t GatewayRun::until_deadline(uint64_t milliseconds) const {
+  if (!plan_.deadline) return milliseconds;
+  const uint64_t now = worker_.loop.now();
+  const uint64_t left = plan_.deadline > now ? plan_.deadline - now : 1;
+  return milliseconds ? std::min(milliseconds, left) : left;
+}
+
+bool GatewayRun::send_request_head() {
   record_.attempts.back().connect_time =
       static_cast<int64_t>(worker_.loop.now() - attempt_started_);
   moved_at_ = worker_.loop.now();
   request_.set_activity("sending request to upstream");
-  request_sent_ = true;
   body_given_ = head_.body.kind == BodyLength::Kind::none ||
                 (head_.body.kind == BodyLength::Kind::exact && head_.body.bytes == 0);
-  Codec& codec = connection_->codec();
-  exchange_->stream = codec.open_stream(request_.arena());
-  if (!exchange_->stream) return;
-  codec.send_head(exchange_->stream, head_, body_given_);
+  if (!connection_->start(*exchange_, head_, body_given_)) return false;
   // It may have answered already, and nothing tells that again.
   if (!cached_) connection_->read_later();
+  request_sent_ = true;
+  resend_ = replay_;
+  return true;
 }
 
 int GatewayRun::send_body() {
-  Codec& codec = connection_->codec();
-  if (!body_given_ && !streaming_) {
-    Chain copy = body_;
-    codec.send_data(exchange_->stream, copy, true);
-    body_given_ = true;
-  } else if (!body_given_) {
-    RequestBody& body = request_.body();
-    if (body.error()) return body.error();
-    if (exchange_->write_failed) {
-      // The peer takes no more: the rest of the client's body is not asked for.
-      return 0;
-    }
-    if (connection_->unsent() < kUnsentLimit && (!body.arrived().empty() || body.ended())) {
-      Chain data;
-      data.append(std::move(body.arrived()));
-      body_owed_ += data.bytes();
-      const bool end = body.ended();
-      codec.send_data(exchange_->stream, data, end);
-      body_given_ = end;
+  if (!body_given_) {
+    if (streaming_) {
+      const int status = send_streamed();
+      if (status) return status;
+    } else {
+      connection_->send(*exchange_, Chain(body_), true);
+      body_given_ = true;
     }
   }
-  if (connection_->flush() && body_owed_) {
+  if (connection_->flush(*exchange_) && body_owed_) {
     request_.body().consumed(body_owed_);
     body_owed_ = 0;
   }
   return 0;
+}
+
+int GatewayRun::send_streamed() {
+  RequestBody& body = request_.body();
+  if (body.error()) return body.error();
+  // The peer takes no more, or has answered: the rest of the client's body is not asked for.
+  if (exchange_->write_failed || (plan_.multiplexed && exchange_->ended)) return 0;
+  if (connection_->unsent(*exchange_) >= kUnsentLimit) return 0;
+  if (resend_.empty() && body.arrived().empty() && !body.ended()) return 0;
+  Chain data = std::move(resend_);
+  resend_.clear();
+  const size_t known = data.bytes();
+  Chain fresh = std::move(body.arrived());
+  body.arrived().clear();
+  keep_for_replay(fresh);
+  data.append(std::move(fresh));
+  body_owed_ += data.bytes() - known;
+  body_given_ = body.ended();
+  const bool trailers = body_given_ && plan_.pass_request_trailers && !body.trailers().empty();
+  connection_->send(*exchange_, std::move(data), body_given_ && !trailers);
+  if (trailers) connection_->send_trailers(*exchange_, body.trailers());
+  return 0;
+}
+
+void GatewayRun::keep_for_replay(const Chain& data) {
+  if (!plan_.multiplexed || replay_lost_ || judged_ || data.empty()) return;
+  if (replay_.bytes() + data.bytes() > kReplayLimit) {
+    replay_lost_ = true;
+    replay_.clear();
+    return;
+  }
+  for (size_t i = 0; i < data.count(); ++i) {
+    const Slice& slice = data[i];
+    if (slice.is_file() || slice.size() >= kSmallSlice) {
+      replay_.push(slice);
+    } else {
+      replay_.push(Slice::borrowed(request_.arena().copy(slice.view())));
+    }
+  }
 }
 
 void GatewayRun::pass_interim() {
@@ -354,20 +416,20 @@ void GatewayRun::pass_interim() {
 Task<GatewayRun::Step> GatewayRun::exchange_heads() {
   while (!exchange_->connected) {
     if (request_.client_gone() && !settings_.ignore_client_abort) co_return client_left();
-    if (exchange_->closed) {
-      log(Severity::error, std::string(exchange_->failed_call) + " failed", exchange_->error);
-      co_return attempt_failed(NextUpstream::error, 502);
-    }
+    if (exchange_->handshaking) request_.set_activity("SSL handshaking to upstream");
+    if (exchange_->closed) co_return judge_failure();
     const uint64_t left = time_left(settings_.connect_timeout.value);
-    if (!left) {
+    if (!left || past_deadline()) {
       log(Severity::error, "upstream timed out", ETIMEDOUT);
       co_return attempt_failed(NextUpstream::timeout, 504);
     }
-    const Wait wait = co_await request_.event().wait(left);
+    const Wait wait = co_await request_.event().wait(until_deadline(left));
     if (wait == Wait::cancelled) co_return client_left();
   }
-  send_request_head();
-  if (!exchange_->stream) co_return attempt_failed(NextUpstream::error, 502);
+  if (!send_request_head()) {
+    drop_connection();
+    co_return another_connection();
+  }
   for (;;) {
     if (request_.client_gone() && !settings_.ignore_client_abort) co_return client_left();
     const int body_status = send_body();
@@ -375,17 +437,17 @@ Task<GatewayRun::Step> GatewayRun::exchange_heads() {
     pass_interim();
     if (exchange_->head) break;
     if (exchange_->was_reset || exchange_->closed) co_return judge_failure();
-    const bool sending = connection_->unsent() > 0;
+    const bool sending = connection_->unsent(*exchange_) > 0;
     if (!sending && body_given_) request_.set_activity("reading response header from upstream");
     uint64_t left = 0;
     if (sending || body_given_) {
       left = time_left(sending ? settings_.send_timeout.value : settings_.read_timeout.value);
-      if (!left) {
-        log(Severity::error, "upstream timed out", ETIMEDOUT);
-        co_return attempt_failed(NextUpstream::timeout, 504);
-      }
     }
-    const Wait wait = co_await request_.event().wait(left);
+    if (past_deadline() || ((sending || body_given_) && !left)) {
+      log(Severity::error, "upstream timed out", ETIMEDOUT);
+      co_return attempt_failed(NextUpstream::timeout, 504);
+    }
+    const Wait wait = co_await request_.event().wait(until_deadline(left));
     if (wait == Wait::cancelled) co_return client_left();
   }
   UpstreamAttempt& attempt = record_.attempts.back();
@@ -399,18 +461,39 @@ Task<GatewayRun::Step> GatewayRun::exchange_heads() {
 GatewayRun::Step GatewayRun::judge_failure() {
   if (exchange_->was_reset) {
     const Reset& reset = exchange_->reset;
+    if (reset.cause == Reset::Cause::refused && plan_.multiplexed && can_replay() &&
+        refusals_ < kRefusalLimit) {
+      return not_processed();
+    }
     // The codec's words say what was being done.
     request_.set_activity("");
     log(Severity::error, reset.reason);
     const bool malformed = reset.cause == Reset::Cause::malformed;
     return attempt_failed(malformed ? NextUpstream::invalid_header : NextUpstream::error, 502);
   }
-  if (exchange_->error) {
+  if (const net::LayerFailure* failure = exchange_->failure) {
+    log(failure->severity, failure->text, failure->error_number);
+  } else if (exchange_->failed_call[0]) {
     log(Severity::error, std::string(exchange_->failed_call) + " failed", exchange_->error);
   } else {
     log(Severity::error, "upstream prematurely closed connection");
   }
   return attempt_failed(NextUpstream::error, 502);
+}
+
+// The peer has not seen the request, or will not look at it (RFC 9113 section 8.7): it is sent
+// again on another connection, whatever its method. Peers that do nothing else are left.
+GatewayRun::Step GatewayRun::not_processed() {
+  ++refusals_;
+  drop_connection();
+  return another_connection();
+}
+
+GatewayRun::Step GatewayRun::another_connection() {
+  if (past_deadline()) return attempt_failed(NextUpstream::timeout, 504);
+  Step step;
+  step.kind = Step::Kind::again;
+  return step;
 }
 
 bool GatewayRun::may_try_next(NextUpstream why) const {
@@ -420,7 +503,7 @@ bool GatewayRun::may_try_next(NextUpstream why) const {
   }
   if (settings_.next_upstream.has(NextUpstream::off)) return false;
   if ((settings_.next_upstream.bits & condition) != condition) return false;
-  if (request_sent_ && streaming_) return false;
+  if (request_sent_ && !can_replay()) return false;
   const auto limit = static_cast<uint64_t>(settings_.next_upstream_timeout.value);
   return !(limit && worker_.loop.now() - first_started_ >= limit);
 }
@@ -465,18 +548,19 @@ void GatewayRun::end_attempt(upstream::Selection::Result result) {
 }
 
 void GatewayRun::drop_connection() {
-  if (connection_) connection_->detach();
-  connection_.reset();
+  if (!connection_) return;
+  UpstreamConnection& connection = *connection_;
+  connection_ = nullptr;
+  // A stream is cancelled alone; with HTTP/1 that takes the connection.
+  connection.release(*exchange_, plan_.multiplexed && keeps_connections() ? cluster_ : nullptr);
 }
 
 void GatewayRun::release_connection() {
   if (!connection_) return;
-  if (body_given_ && may_keep_ && cluster_->keepalive.enabled && settings_.bind.template_.empty() &&
-      !worker_.draining && connection_->reusable()) {
-    connection_->make_idle();
-    worker_.upstreams.give(*cluster_, std::move(connection_));
-  }
-  drop_connection();
+  const bool keep = plan_.multiplexed || (body_given_ && may_keep_);
+  UpstreamConnection& connection = *connection_;
+  connection_ = nullptr;
+  connection.release(*exchange_, keep && keeps_connections() ? cluster_ : nullptr);
 }
 
 GatewayRun::Step GatewayRun::client_left() {

@@ -69,9 +69,20 @@ uint64_t GatewayRun::rate_delay() {
   return (relayed_ - allowed) * 1000 / rate_ + 1;
 }
 
+// May more of the body be taken from the peer?
+bool GatewayRun::has_room() const {
+  const bool kept = !stored_.empty() || spool_.waiting();
+  if (request_.output_ready() && !kept) return true;
+  if (!buffering_) return false;
+  const uint64_t memory = settings_.buffers.count * settings_.buffers.size;
+  return (stored_.bytes() < memory && !spool_.waiting()) ||
+         spool_.size() < settings_.temp_file_limit();
+}
+
 void GatewayRun::take_trailers() {
   if (!exchange_->trailers) return;
   record_.trailers = exchange_->trailers;
+  plan_.take_trailers(request_, *exchange_->trailers);
   if (!settings_.pass_trailers) return;
   for (const Header& header : *exchange_->trailers) {
     if (settings_.hidden.contains(header)) continue;
@@ -94,6 +105,8 @@ PhaseResult GatewayRun::truncated() {
   if (exchange_->was_reset) {
     request_.set_activity("");
     if (exchange_->reset.reason[0]) log(Severity::error, reset_reason());
+  } else if (const net::LayerFailure* failure = exchange_->failure) {
+    log(failure->severity, failure->text, failure->error_number);
   } else if (exchange_->error) {
     log(Severity::error, std::string(exchange_->failed_call) + " failed", exchange_->error);
   } else {
@@ -122,12 +135,15 @@ Task<PhaseResult> GatewayRun::relay() {
     const int body_status = send_body();
     if (body_status) co_return finish(body_status);
     const bool nothing_kept = forward_stored();
-    if (!exchange_->inbox.empty()) {
+    // On a shared connection, what stays in the inbox keeps the stream's window closed.
+    const bool over = exchange_->ended || exchange_->was_reset || exchange_->closed;
+    const bool take = !plan_.multiplexed || over || (has_room() && !rate_delay());
+    if (take && !exchange_->inbox.empty()) {
       Chain data = std::move(exchange_->inbox);
       exchange_->inbox.clear();
       const size_t bytes = data.bytes();
       relayed_ += bytes;
-      connection_->codec().consumed(exchange_->stream, bytes);
+      connection_->consumed(*exchange_, bytes);
       if (nothing_kept && exchange_->ended && request_.output_ready()) {
         take_trailers();
         end_attempt(upstream::Selection::Result::ok);
@@ -158,27 +174,21 @@ Task<PhaseResult> GatewayRun::relay() {
 
     // May more be read now?
     const uint64_t delay = rate_delay();
-    const bool kept = !stored_.empty() || spool_.waiting();
-    const uint64_t memory = settings_.buffers.count * settings_.buffers.size;
-    bool room = request_.output_ready() && !kept;
-    if (!room && buffering_) {
-      room = stored_.bytes() < memory && !spool_.waiting();
-      room |= spool_.size() < settings_.temp_file_limit();
-    }
-    exchange_->want_read = room && !delay;
+    exchange_->want_read = has_room() && !delay;
     if (exchange_->want_read) {
-      if (reads < kReadsInARow && connection_->read_some()) {
+      if (reads < kReadsInARow && connection_->read_some(*exchange_)) {
         ++reads;
         continue;
       }
       if (reads >= kReadsInARow) connection_->read_later();
     }
-    if (exchange_->ended || exchange_->was_reset || !exchange_->inbox.empty()) continue;
+    if (exchange_->ended || exchange_->was_reset) continue;
+    if (!exchange_->inbox.empty() && (!plan_.multiplexed || exchange_->want_read)) continue;
     if (exchange_->closed && exchange_->want_read) co_return truncated();
     reads = 0;
     uint64_t left = 0;
-    if (exchange_->want_read) {
-      left = time_left(settings_.read_timeout.value);
+    if (exchange_->want_read || past_deadline()) {
+      left = past_deadline() ? 0 : time_left(settings_.read_timeout.value);
       if (!left) {
         log(Severity::error, "upstream timed out", ETIMEDOUT);
         request_.disable_keep_alive();
@@ -189,7 +199,7 @@ Task<PhaseResult> GatewayRun::relay() {
       moved_at_ = worker_.loop.now();
     }
     if (delay) left = delay;
-    const Wait waited = co_await request_.event().wait(left);
+    const Wait waited = co_await request_.event().wait(until_deadline(left));
     if (waited == Wait::cancelled) co_return finish(499);
   }
 }
@@ -215,7 +225,7 @@ PhaseResult GatewayRun::begin_tunnel() {
   options.error_log = request_.settings<CoreSettings>().error_log;
   std::unique_ptr<TunnelHandover> client = request_.begin_tunnel();
   if (!client) return finish(499);
-  Chain early = connection_->take_raw();
+  Chain early = connection_->take_raw(*exchange_);
   std::unique_ptr<net::Stream> stream = connection_->take_stream();
   drop_connection();
   start_tunnel(worker_, std::move(client), std::move(stream), std::move(early),

@@ -40,6 +40,10 @@ bool survives_redirect(HeaderId id) {
 
 GatewayRun::Step GatewayRun::judge_status() {
   const int status = exchange_->head->status;
+  const NextUpstream why = plan_.judge_head(request_, *exchange_->head);
+  if (why != NextUpstream::none && selection_->tries_left() > 1 && may_try_next(why)) {
+    return attempt_failed(why, status);
+  }
   if (status < 300) return go_on();
   for (const StatusCondition& known : kConditions) {
     if (known.status != status) continue;
@@ -84,8 +88,8 @@ bool GatewayRun::take_head() {
   if (head.body.kind == BodyLength::Kind::exact) {
     response.content_length = static_cast<int64_t>(head.body.bytes);
   }
-  if (settings_.pass_trailers && head.body.kind == BodyLength::Kind::chunked &&
-      head.headers.find(HeaderId::trailer)) {
+  if (settings_.pass_trailers && head.headers.find(HeaderId::trailer) &&
+      (plan_.multiplexed || head.body.kind == BodyLength::Kind::chunked)) {
     response.expect_trailers = true;
   }
   if (!settings_.limit_rate.empty()) {
@@ -93,6 +97,7 @@ bool GatewayRun::take_head() {
     if (const auto rate = conf::parse_size(text)) rate_ = *rate;
   }
   relay_started_ = worker_.loop.now();
+  plan_.finish_head(request_);
   return true;
 }
 

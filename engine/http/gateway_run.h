@@ -9,6 +9,10 @@
 #include "engine/http/upstream_spool.h"
 #include "engine/upstream/runtime.h"
 
+namespace weir::tls {
+struct Credential;
+}
+
 namespace weir::http {
 
 // One run of a plan: the state that its steps share. Made in the request's arena; only gateway*.cc
@@ -16,7 +20,6 @@ namespace weir::http {
 class GatewayRun {
  public:
   GatewayRun(Request& request, GatewayPlan& plan);
-  ~GatewayRun();
   // The handler's task.
   Task<PhaseResult> run();
 
@@ -26,6 +29,7 @@ class GatewayRun {
     enum class Kind : uint8_t {
       go_on,   // the next step
       retry,   // this peer is done with: try the next
+      again,   // this peer, on another connection: it did not see the request
       finish,  // `status` is the answer
     };
     Kind kind = Kind::go_on;
@@ -45,17 +49,28 @@ class GatewayRun {
   void use_addresses(std::vector<net::Address> addresses);
   void make_request();
   Step begin_attempt();
-  Step open_connection(const net::Address& address);
+  Step open_connection();
+  Step connect(bool kept);
+  void prepare_tls();  // gateway_tls.cc
+  void add_tls(UpstreamConnection& connection);
   net::ConnectOptions connect_options(bool& ok);
   Task<Step> exchange_heads();
-  void send_request_head();
+  bool keeps_connections() const;
+  // False: the connection has no stream for us any more.
+  bool send_request_head();
   // Hands request body to the connection. A status when the client's body is broken.
   int send_body();
+  int send_streamed();
+  void keep_for_replay(const Chain& data);
   void pass_interim();
   Step judge_failure();
+  Step not_processed();
+  Step another_connection();
   // This attempt failed for `why`: whether another follows.
   Step attempt_failed(NextUpstream why, int status, bool no_live_peer = false);
   bool may_try_next(NextUpstream why) const;
+  // The body that was sent so far can be sent again.
+  bool can_replay() const { return !streaming_ || (plan_.multiplexed && !replay_lost_); }
   Step client_left();
   void end_attempt(upstream::Selection::Result result);
   void drop_connection();
@@ -65,6 +80,9 @@ class GatewayRun {
   void log(Severity severity, std::string_view text, int error = 0);
   // Milliseconds until `limit` since the last byte moved either way; 0: it has passed.
   uint64_t time_left(int64_t limit);
+  bool past_deadline() const;
+  // The sooner of `milliseconds` (0: never) and the plan's deadline, for waits.
+  uint64_t until_deadline(uint64_t milliseconds) const;
 
   // --- gateway_response.cc: the head
   Step judge_status();
@@ -78,6 +96,7 @@ class GatewayRun {
   Task<PhaseResult> relay();
   void spool(Chain&& data);
   bool forward_stored();
+  bool has_room() const;
   void take_trailers();
   std::string_view reset_reason();
   PhaseResult truncated();
@@ -92,10 +111,19 @@ class GatewayRun {
   std::unique_ptr<upstream::Cluster> resolved_;  // made at run time
   const upstream::Cluster* cluster_ = nullptr;
   std::unique_ptr<upstream::Selection> selection_;
-  std::unique_ptr<UpstreamConnection> connection_;
+  UpstreamConnection* connection_ = nullptr;  // the pool's; while exchange_ is a lease of it
   UpstreamExchange* exchange_ = nullptr;
+  net::Address peer_;
+  // Of a pooled connection, besides its address: the plan's traits and what TLS adds.
+  std::string_view key_;
+  std::string_view tls_name_;
+  tls::Credential* credential_ = nullptr;  // evaluated
   MessageHead head_;
   Chain body_;                 // the whole body, kept for replays
+  Chain replay_;               // streamed: what was sent of it, until the response begins
+  Chain resend_;               // of replay_, what this attempt has not sent yet
+  bool replay_lost_ = false;   // it grew too large
+  bool judged_ = false;        // the response head decided: no other attempt
   bool streaming_ = false;     // the body is sent while it comes
   bool body_given_ = false;    // all of it is with the codec
   size_t body_owed_ = 0;       // streamed bytes the client gets credit for when they are written
@@ -104,6 +132,7 @@ class GatewayRun {
   bool buffering_ = false;
   bool accepted_ = false;  // the response's body is wanted
   bool may_keep_ = true;   // as the request says
+  uint8_t refusals_ = 0;   // attempts that the peer did not process
   uint64_t first_started_ = 0;
   uint64_t attempt_started_ = 0;
   uint64_t moved_ = 0;     // bytes both ways at the last look

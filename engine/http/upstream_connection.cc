@@ -1,21 +1,47 @@
 #include "engine/http/upstream_connection.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "engine/tls/layer.h"
 #include "engine/worker.h"
 
+// What connections of all protocols do: opening, leases, what the codec tells. How one stream reads
+// and writes stands in upstream_connection_single.cc, how many do in upstream_connection_shared.cc.
 namespace weir::http {
 namespace {
 
-// Body bytes that may wait for the relay before reading stops.
-constexpr size_t kInboxLimit = 2 * Block::kBlockSize;
+// Leases of one connection, whatever the peer allows.
+constexpr uint32_t kLeaseLimit = 1024;
+// That wait for its settings (RFC 9113 section 6.5.2 recommends no lower limit).
+constexpr uint32_t kFirstLeases = 100;
+constexpr size_t kInterimLimit = 16;
+constexpr int kReadsPerEvent = 4;
 
 }  // namespace
 
-UpstreamConnection::UpstreamConnection(Worker& worker) : worker_(worker) {
+UpstreamExchange::~UpstreamExchange() {
+  if (connection_) connection_->release(*this, nullptr);
+}
+
+UpstreamConnection::UpstreamConnection(Worker& worker)
+    : worker_(worker),
+      flush_(&UpstreamConnection::flush_due, this),
+      rest_timer_(&UpstreamConnection::rest_due, this) {
   ++worker_.connections;
 }
 
 UpstreamConnection::~UpstreamConnection() {
+  // Only the end of a worker leaves leases behind.
+  for (UpstreamExchange* at = first_; at; at = at->next_) {
+    at->connection_ = nullptr;
+    at->closed = true;
+  }
   --worker_.connections;
+}
+
+void UpstreamConnection::use_tls(std::unique_ptr<tls::ClientLayer> layer) {
+  unused_layer_ = std::move(layer);
 }
 
 net::ConnectResult UpstreamConnection::open(const net::Address& to,
@@ -26,185 +52,353 @@ net::ConnectResult UpstreamConnection::open(const net::Address& to,
   const net::ConnectResult result =
       net::start_connect(worker_.loop, stream_->socket(), this, to, options);
   connecting_ = result.state == net::ConnectResult::State::pending;
+  if (unused_layer_ && result.state == net::ConnectResult::State::connected) {
+    connecting_ = true;
+    continue_handshake();
+  }
   return result;
 }
 
+// --- leases
+
 void UpstreamConnection::attach(UpstreamExchange& exchange, MakeCodec make_codec,
                                 uint32_t head_limit) {
-  exchange_ = &exchange;
-  exchange.connected = !connecting_;
+  link(exchange);
+  exchange.connected = shareable ? may_start() : !connecting_;
+  exchange.handshaking = handshake_ != nullptr;
+  // (A handshake that failed at once.)
+  if (broken_) fail("", 0);
   ++uses;
+  rest_timer_.cancel();
   if (!codec_) codec_ = make_codec(*this, head_limit);
 }
 
-void UpstreamConnection::make_idle() {
-  codec_->next_exchange();
-  codec_->release_memory();
-  exchange_ = nullptr;
+void UpstreamConnection::link(UpstreamExchange& exchange) {
+  exchange.connection_ = this;
+  exchange.previous_ = nullptr;
+  exchange.next_ = first_;
+  if (first_) first_->previous_ = &exchange;
+  first_ = &exchange;
+  ++leases_;
+}
+
+void UpstreamConnection::unlink(UpstreamExchange& exchange) {
+  (exchange.previous_ ? exchange.previous_->next_ : first_) = exchange.next_;
+  if (exchange.next_) exchange.next_->previous_ = exchange.previous_;
+  exchange.connection_ = nullptr;
+  --leases_;
+}
+
+UpstreamExchange* UpstreamConnection::find(StreamId stream) const {
+  if (!shareable) return first_;
+  if (by_stream_.empty()) return nullptr;
+  UpstreamExchange* at = by_stream_[stream & (by_stream_.size() - 1)];
+  while (at && at->stream != stream) at = at->next_in_bucket_;
+  return at;
+}
+
+void UpstreamConnection::remember(UpstreamExchange& exchange) {
+  if (!shareable) return;
+  if (++with_stream_ > by_stream_.size()) {
+    by_stream_.assign(std::max<size_t>(8, by_stream_.size() * 2), nullptr);
+    for (UpstreamExchange* at = first_; at; at = at->next_) {
+      if (!at->stream || at == &exchange) continue;
+      UpstreamExchange*& bucket = by_stream_[at->stream & (by_stream_.size() - 1)];
+      at->next_in_bucket_ = bucket;
+      bucket = at;
+    }
+  }
+  UpstreamExchange*& bucket = by_stream_[exchange.stream & (by_stream_.size() - 1)];
+  exchange.next_in_bucket_ = bucket;
+  bucket = &exchange;
+}
+
+void UpstreamConnection::forget(UpstreamExchange& exchange) {
+  if (!shareable || !exchange.stream) return;
+  UpstreamExchange** at = &by_stream_[exchange.stream & (by_stream_.size() - 1)];
+  while (*at && *at != &exchange) at = &(*at)->next_in_bucket_;
+  if (!*at) return;
+  *at = exchange.next_in_bucket_;
+  --with_stream_;
+}
+
+bool UpstreamConnection::has_room() const {
+  if (!shareable || broken_ || write_failed_ || leases_ >= kLeaseLimit) return false;
+  return settled_ ? codec_->can_open_stream() : leases_ < kFirstLeases;
+}
+
+void UpstreamConnection::release(UpstreamExchange& exchange, const upstream::Cluster* keep) {
+  if (worker_.draining) keep = nullptr;
+  if (!shareable) {
+    const bool kept = keep && reusable(exchange);
+    unlink(exchange);
+    if (!kept) {
+      worker_.upstreams.remove(*this);
+      return;
+    }
+    codec_->next_exchange();
+    codec_->release_memory();
+    worker_.upstreams.give(*keep, *this);
+    return;
+  }
+  if (exchange.waits_for_room_) --waiting_senders_;
+  forget(exchange);
+  if (exchange.stream && !broken_) {
+    // What is dropped unread is disposed of, for the connection's window.
+    if (exchange.owed_) codec_->consumed(exchange.stream, exchange.owed_);
+    codec_->forget(exchange.stream);
+    if (!codec_->output().empty()) write_later();
+  }
+  unlink(exchange);
+  exchange.stream = 0;
+  if (leases_) return;
+  if (!keep || !may_idle()) {
+    worker_.upstreams.remove(*this);
+    return;
+  }
+  rest_timer_.arm(worker_.loop, 1000);
+  worker_.upstreams.give(*keep, *this);
+}
+
+// TLS from the first byte on: nothing is read from the bare socket.
+void UpstreamConnection::continue_handshake() {
+  if (unused_layer_) {
+    handshake_ = unused_layer_.get();
+    stream_->set_layer(std::move(unused_layer_), this);
+    for (UpstreamExchange* at = first_; at; at = at->next_) {
+      at->handshaking = true;
+      at->event.ring();
+    }
+  }
+  switch (handshake_->handshake(stream_->socket())) {
+    case tls::HandshakeState::would_block:
+      return;
+    case tls::HandshakeState::done:
+      handshake_ = nullptr;
+      return connected();
+    case tls::HandshakeState::failed:
+      handshake_ = nullptr;
+      return fail("SSL_do_handshake()", 0);
+  }
+}
+
+void UpstreamConnection::connected() {
+  connecting_ = false;
+  if (shareable) return let_start();
+  for (UpstreamExchange* at = first_; at; at = at->next_) {
+    at->connected = true;
+    at->event.ring();
+  }
+}
+
+// One stream may begin at once; for more, the peer says first how many it takes.
+bool UpstreamConnection::may_start() {
+  if (connecting_ || broken_) return false;
+  if (settled_) return true;
+  return !std::exchange(first_started_, true);
+}
+
+void UpstreamConnection::let_start() {
+  for (UpstreamExchange* at = first_; at; at = at->next_) {
+    if (at->connected || !may_start()) continue;
+    at->connected = true;
+    at->event.ring();
+  }
+}
+
+void UpstreamConnection::on_settings() {
+  if (!shareable) return;
+  settled_ = true;
+  let_start();
 }
 
 void UpstreamConnection::fail(const char* call, int error) {
-  if (!exchange_) return;
-  if (!exchange_->closed) {
-    exchange_->closed = true;
-    exchange_->error = error;
-    exchange_->failed_call = call;
+  broken_ = true;
+  const net::Layer* layer = stream_ ? stream_->layer() : nullptr;
+  for (UpstreamExchange* at = first_; at; at = at->next_) {
+    if (!at->closed) {
+      at->closed = true;
+      at->failure = layer ? layer->failure() : nullptr;
+      at->error = error;
+      at->failed_call = call;
+    }
+    at->event.ring();
   }
-  ring();
 }
 
-bool UpstreamConnection::flush() {
-  Chain& output = codec_->output();
-  if (output.empty()) return true;
-  if (connecting_ || !exchange_ || exchange_->write_failed) return false;
-  const net::WriteResult result = stream_->write(output);
-  exchange_->bytes_sent += result.bytes;
-  switch (result.state) {
-    case net::WriteResult::State::done:
-      return true;
-    case net::WriteResult::State::would_block:
-      return false;
-    case net::WriteResult::State::limited:
-      // Part of a file went; the event brings us back.
-      exchange_->event.ring();
-      return false;
-    case net::WriteResult::State::failed:
-      break;
+// --- the way of a request
+
+bool UpstreamConnection::start(UpstreamExchange& exchange, const MessageHead& head, bool end) {
+  exchange.stream = codec_->open_stream(exchange.arena);
+  if (!exchange.stream) return false;
+  remember(exchange);
+  const size_t before = codec_->output().bytes();
+  codec_->send_head(exchange.stream, head, end);
+  exchange.request_ended_ = end;
+  if (shareable) {
+    exchange.bytes_sent += codec_->output().bytes() - before;
+    write_later();
   }
-  // A peer that refuses a body may have answered before it closed.
-  output.clear();
-  exchange_->write_failed = true;
-  while (!exchange_->head && read_some()) {
-  }
-  if (!exchange_->head && !exchange_->was_reset) fail("writev()", result.error);
-  return false;
+  return true;
 }
 
-void UpstreamConnection::feed() {
-  while (!unfed_.empty() && exchange_ && !exchange_->upgraded && !exchange_->ended) {
-    const size_t used = codec_->feed(unfed_);
-    unfed_.remove_prefix(used);
-    if (used == 0) return;
+void UpstreamConnection::send(UpstreamExchange& exchange, Chain&& data, bool end) {
+  if (!shareable) {
+    codec_->send_data(exchange.stream, data, end);
+    exchange.request_ended_ = end;
+    return;
   }
-  if (unfed_.empty()) unfed_ = Slice();
+  while (!data.empty()) {
+    Slice slice = data.take_front();
+    // Text of the request's arena: the connection may outlive it.
+    const bool borrowed = !slice.is_file() && !slice.block();
+    exchange.outgoing_.push(borrowed ? Slice::copy_of(slice.view()) : std::move(slice));
+  }
+  exchange.end_outgoing_ |= end;
+  push(exchange);
 }
 
-bool UpstreamConnection::read_some() {
-  // What a peer says before it was asked waits in the kernel until the request is on its way.
-  if (!exchange_ || !exchange_->stream || connecting_ || exchange_->ended || exchange_->was_reset ||
-      exchange_->upgraded) {
-    return false;
+void UpstreamConnection::send_trailers(UpstreamExchange& exchange, const HeaderList& trailers) {
+  if (!shareable) {
+    codec_->send_trailers(exchange.stream, trailers);
+    exchange.request_ended_ = true;
+    return;
   }
-  if (!unfed_.empty()) {
-    const size_t before = unfed_.size();
-    feed();
-    if (!exchange_ || !unfed_.empty()) return unfed_.size() != before;
-    if (exchange_->ended) return true;
-  }
-  if (exchange_->closed || exchange_->inbox.bytes() >= kInboxLimit || !stream_->maybe_readable()) {
-    return false;
-  }
-  Ref<Block> block = Block::take();
-  const Transfer moved = stream_->read(block->data(), block->capacity());
-  switch (moved.state) {
-    case Transfer::State::would_block:
-      return false;
-    case Transfer::State::done:
-      exchange_->bytes_received += moved.bytes;
-      unfed_ = Slice(block, block->data(), moved.bytes);
-      feed();
-      return true;
-    case Transfer::State::end:
-      exchange_->closed = true;
-      codec_->end_of_input();
-      return true;
-    case Transfer::State::failed:
-      // What was parsed so far stands; a body that runs until close is cut.
-      fail("recv()", moved.error);
-      return true;
-  }
-  return false;
+  exchange.outgoing_trailers_ = trailers;
+  exchange.end_outgoing_ = true;
+  push(exchange);
 }
+
+bool UpstreamConnection::flush(UpstreamExchange& exchange) {
+  return shareable ? unsent(exchange) == 0 : flush_at_once(exchange);
+}
+
+size_t UpstreamConnection::unsent(const UpstreamExchange& exchange) const {
+  if (!codec_) return 0;
+  if (!shareable) return codec_->output().bytes();
+  return exchange.outgoing_.bytes() + (write_blocked_ ? codec_->output().bytes() : 0);
+}
+
+void UpstreamConnection::consumed(UpstreamExchange& exchange, size_t bytes) {
+  exchange.owed_ -= bytes;
+  codec_->consumed(exchange.stream, bytes);
+  if (shareable && !codec_->output().empty()) write_later();
+}
+
+// --- the socket
 
 void UpstreamConnection::on_readable() {
-  if (!exchange_) return leave_pool();
-  if (exchange_->want_read && read_some()) {
-    // A part of a head wakes nobody who would read on, and its end may have come with it: no other
-    // event follows then.
-    while (exchange_ && !exchange_->head && stream_->maybe_readable() && read_some()) {
-    }
+  if (handshake_) {
+    continue_handshake();
+  } else if (shareable) {
+    read_shared(kReadsPerEvent);
+    leave_if_useless();
+  } else {
+    read_alone();
   }
-  if (exchange_) ring();
 }
 
 void UpstreamConnection::on_writable() {
-  if (!exchange_) return;
+  if (handshake_) return continue_handshake();
   if (connecting_) {
-    connecting_ = false;
     if (const int error = stream_->socket().connect_error()) return fail("connect()", error);
-    exchange_->connected = true;
-  } else {
-    flush();
+    return unused_layer_ ? continue_handshake() : connected();
   }
-  ring();
-}
-
-bool UpstreamConnection::reusable() {
-  if (!exchange_ || !exchange_->ended || exchange_->closed || exchange_->upgraded ||
-      exchange_->write_failed) {
-    return false;
+  if (shareable) {
+    write_all();
+    leave_if_useless();
+  } else if (first_) {
+    flush_at_once(*first_);
+    first_->event.ring();
   }
-  if (!unfed_.empty() || !codec_->output().empty() || !codec_->reusable()) return false;
-  if (stream_->socket().peer_closed()) return false;
-  if (!stream_->maybe_readable()) return true;
-  char byte;
-  return stream_->peek(&byte, 1).state == Transfer::State::would_block;
 }
 
-Chain UpstreamConnection::take_raw() {
-  Chain raw;
-  if (exchange_) raw.append(std::move(exchange_->inbox));
-  if (!unfed_.empty()) raw.push(std::move(unfed_));
-  unfed_ = Slice();
-  return raw;
+void UpstreamConnection::read_later() {
+  if (!shareable) stream_->read_later();
 }
 
-Arena& UpstreamConnection::on_begin(StreamId) {
-  return exchange_->arena;
+// --- what the codec tells
+
+Arena& UpstreamConnection::on_begin(StreamId stream) {
+  UpstreamExchange* exchange = find(stream);
+  if (exchange) return exchange->arena;
+  // Of a stream that was given up: the codec should not ask.
+  static thread_local Arena nobody;
+  return nobody;
 }
 
-void UpstreamConnection::on_interim(StreamId, MessageHead& head) {
-  if (exchange_->interim.size() < 16) exchange_->interim.push_back(&head);
+void UpstreamConnection::on_interim(StreamId stream, MessageHead& head) {
+  UpstreamExchange* exchange = find(stream);
+  if (!exchange) return;
+  if (exchange->interim.size() < kInterimLimit) exchange->interim.push_back(&head);
+  if (!shareable) return;
+  exchange->bytes_received += head.bytes;
+  exchange->event.ring();
 }
 
-void UpstreamConnection::on_head(StreamId, MessageHead& head) {
-  exchange_->head = &head;
+void UpstreamConnection::on_head(StreamId stream, MessageHead& head) {
+  UpstreamExchange* exchange = find(stream);
+  if (!exchange) return;
+  exchange->head = &head;
+  if (!shareable) return;
+  exchange->bytes_received += head.bytes;
+  exchange->event.ring();
 }
 
-void UpstreamConnection::on_data(StreamId, Slice data) {
-  exchange_->inbox.push(std::move(data));
+void UpstreamConnection::on_data(StreamId stream, Slice data) {
+  UpstreamExchange* exchange = find(stream);
+  if (!exchange) {
+    codec_->consumed(stream, data.size());
+    return;
+  }
+  const size_t size = data.size();
+  exchange->inbox.push(std::move(data));
+  exchange->owed_ += size;
+  if (!shareable) return;
+  exchange->bytes_received += size;
+  exchange->event.ring();
 }
 
-void UpstreamConnection::on_trailers(StreamId, HeaderList& trailers) {
+void UpstreamConnection::on_trailers(StreamId stream, HeaderList& trailers) {
+  UpstreamExchange* exchange = find(stream);
+  if (!exchange) return;
   // The codec's list goes with the call; its text stays in the arena.
-  exchange_->trailers = exchange_->arena.make<HeaderList>(trailers);
+  exchange->trailers = exchange->arena.make<HeaderList>(trailers);
 }
 
-void UpstreamConnection::on_end(StreamId) {
-  exchange_->ended = true;
+void UpstreamConnection::on_end(StreamId stream) {
+  UpstreamExchange* exchange = find(stream);
+  if (!exchange) return;
+  exchange->ended = true;
+  if (shareable) exchange->event.ring();
 }
 
-void UpstreamConnection::on_upgraded(StreamId) {
-  exchange_->upgraded = true;
+void UpstreamConnection::on_upgraded(StreamId stream) {
+  if (UpstreamExchange* exchange = find(stream)) exchange->upgraded = true;
 }
 
-void UpstreamConnection::on_reset(StreamId, const Reset& reset) {
-  exchange_->was_reset = true;
-  exchange_->reset = reset;
+void UpstreamConnection::on_reset(StreamId stream, const Reset& reset) {
+  UpstreamExchange* exchange = find(stream);
+  if (!exchange) return;
+  if (shareable) {
+    // What is left of the request goes nowhere.
+    exchange->outgoing_.clear();
+    exchange->end_outgoing_ = false;
+    exchange->request_ended_ = true;
+    exchange->event.ring();
+    // RFC 9113 section 8.1: after a complete response this only says that the rest of the request
+    // is not wanted.
+    if (exchange->ended) return;
+  }
+  exchange->was_reset = true;
+  exchange->reset = reset;
 }
 
-void UpstreamConnection::on_writable(StreamId) {
-  ring();
+void UpstreamConnection::on_writable(StreamId stream) {
+  UpstreamExchange* exchange = find(stream);
+  if (!exchange) return;
+  if (shareable) push(*exchange);
+  exchange->event.ring();
 }
 
 }  // namespace weir::http

@@ -5,12 +5,11 @@ namespace weir::upstream {
 PooledConnection::PooledConnection() : idle_timer_(&PooledConnection::timed_out, this) {}
 
 PooledConnection::~PooledConnection() {
-  if (pool_) pool_->remove(*this);
+  if (pool_) pool_->remove(*this).release();
 }
 
 void PooledConnection::leave_pool() {
-  if (!pool_) return;
-  pool_->remove(*this);
+  if (pool_) pool_->remove(*this).release();
   delete this;
 }
 
@@ -18,48 +17,83 @@ void PooledConnection::timed_out(void* self) {
   static_cast<PooledConnection*>(self)->leave_pool();
 }
 
-std::unique_ptr<PooledConnection> Pool::take(const net::Address& address, std::string_view traits) {
-  for (PooledConnection* at = newest_; at; at = at->older_) {
-    if (!(at->address == address) || at->traits != traits) continue;
-    remove(*at);
-    return std::unique_ptr<PooledConnection>(at);
+Pool::~Pool() {
+  clear_idle();
+  while (busy_.newest) remove(*busy_.newest);
+  while (shared_.newest) remove(*shared_.newest);
+}
+
+void Pool::link(List& list, PooledConnection& connection) {
+  connection.pool_ = this;
+  connection.list_ = &list;
+  connection.older_ = list.newest;
+  connection.newer_ = nullptr;
+  (list.newest ? list.newest->newer_ : list.oldest) = &connection;
+  list.newest = &connection;
+  ++list.size;
+}
+
+void Pool::unlink(PooledConnection& connection) {
+  List& list = *connection.list_;
+  (connection.newer_ ? connection.newer_->older_ : list.newest) = connection.older_;
+  (connection.older_ ? connection.older_->newer_ : list.oldest) = connection.newer_;
+  connection.newer_ = connection.older_ = nullptr;
+  --list.size;
+}
+
+bool Pool::used_up(const KeepalivePolicy& policy, const PooledConnection& connection,
+                   uint64_t now) {
+  return connection.uses >= policy.requests ||
+         now - connection.opened_at > policy.time_milliseconds;
+}
+
+PooledConnection& Pool::add(std::unique_ptr<PooledConnection> connection) {
+  PooledConnection& added = *connection.release();
+  link(added.shareable ? shared_ : busy_, added);
+  return added;
+}
+
+PooledConnection* Pool::take(const KeepalivePolicy& policy, const net::Address& address,
+                             std::string_view traits) {
+  const auto fits = [&](const PooledConnection& connection) {
+    return connection.address == address && connection.traits == traits;
+  };
+  for (PooledConnection* at = shared_.newest; at; at = at->older_) {
+    if (fits(*at) && at->has_room() && !used_up(policy, *at, loop_.now())) return at;
+  }
+  for (PooledConnection* at = idle_.newest; at; at = at->older_) {
+    if (!fits(*at)) continue;
+    unlink(*at);
+    at->idle_timer_.cancel();
+    link(at->shareable ? shared_ : busy_, *at);
+    return at;
   }
   return nullptr;
 }
 
-void Pool::give(const KeepalivePolicy& policy, std::unique_ptr<PooledConnection> connection) {
-  if (!policy.enabled || policy.connections == 0 || connection->uses >= policy.requests ||
-      loop_.now() - connection->opened_at > policy.time_milliseconds) {
+void Pool::give(const KeepalivePolicy& policy, PooledConnection& connection) {
+  if (!policy.enabled || policy.connections == 0 || used_up(policy, connection, loop_.now())) {
+    remove(connection);
     return;
   }
-  while (size_ >= policy.connections) {
-    std::unique_ptr<PooledConnection> evicted(oldest_);
-    remove(*evicted);
+  while (idle_.size >= policy.connections) remove(*idle_.oldest);
+  unlink(connection);
+  link(idle_, connection);
+  if (policy.timeout_milliseconds) {
+    connection.idle_timer_.arm(loop_, policy.timeout_milliseconds);
   }
-  PooledConnection* added = connection.release();
-  added->pool_ = this;
-  added->older_ = newest_;
-  added->newer_ = nullptr;
-  (newest_ ? newest_->newer_ : oldest_) = added;
-  newest_ = added;
-  ++size_;
-  if (policy.timeout_milliseconds) added->idle_timer_.arm(loop_, policy.timeout_milliseconds);
 }
 
-void Pool::remove(PooledConnection& connection) {
-  (connection.newer_ ? connection.newer_->older_ : newest_) = connection.older_;
-  (connection.older_ ? connection.older_->newer_ : oldest_) = connection.newer_;
-  connection.newer_ = connection.older_ = nullptr;
+std::unique_ptr<PooledConnection> Pool::remove(PooledConnection& connection) {
+  unlink(connection);
   connection.pool_ = nullptr;
+  connection.list_ = nullptr;
   connection.idle_timer_.cancel();
-  --size_;
+  return std::unique_ptr<PooledConnection>(&connection);
 }
 
-void Pool::clear() {
-  while (newest_) {
-    std::unique_ptr<PooledConnection> connection(newest_);
-    remove(*connection);
-  }
+void Pool::clear_idle() {
+  while (idle_.newest) remove(*idle_.newest);
 }
 
 }  // namespace weir::upstream

@@ -22,7 +22,7 @@ uint64_t loop_milliseconds(void* loop) {
 }  // namespace
 
 struct Runtime::Implementation {
-  explicit Implementation(Worker& worker) : worker(worker) {}
+  explicit Implementation(Worker& worker) : worker(worker), single_use(worker.loop) {}
   // What is kept for a cluster's name.
   struct Entry {
     Ref<PeerSet> peers;
@@ -41,6 +41,7 @@ struct Runtime::Implementation {
   };
   std::array<Known, 64> recent{};
   Worker& worker;
+  Pool single_use;
   std::unordered_map<std::string, Entry> entries;
   std::unordered_map<std::string, std::unique_ptr<Resolver>> resolvers;
   bool closing = false;
@@ -68,17 +69,30 @@ std::unique_ptr<Selection> Runtime::select_once(const Cluster& cluster) {
                           &implementation_->worker.loop);
 }
 
-std::unique_ptr<PooledConnection> Runtime::take(const Cluster& cluster, const net::Address& address,
-                                                std::string_view traits) {
+PooledConnection* Runtime::take(const Cluster& cluster, const net::Address& address,
+                                std::string_view traits) {
   Implementation::Entry& entry = implementation_->entry(cluster);
-  return entry.pool ? entry.pool->take(address, traits) : nullptr;
+  return entry.pool ? entry.pool->take(cluster.keepalive, address, traits) : nullptr;
 }
 
-void Runtime::give(const Cluster& cluster, std::unique_ptr<PooledConnection> connection) {
-  if (implementation_->closing) return;
+PooledConnection& Runtime::add(const Cluster& cluster, std::unique_ptr<PooledConnection> connection,
+                               bool kept) {
+  if (!kept) return implementation_->single_use.add(std::move(connection));
   Implementation::Entry& entry = implementation_->entry(cluster);
   if (!entry.pool) entry.pool = std::make_unique<Pool>(implementation_->worker.loop);
-  entry.pool->give(cluster.keepalive, std::move(connection));
+  return entry.pool->add(std::move(connection));
+}
+
+void Runtime::give(const Cluster& cluster, PooledConnection& connection) {
+  if (implementation_->closing) {
+    remove(connection);
+  } else {
+    connection.pool_->give(cluster.keepalive, connection);
+  }
+}
+
+std::unique_ptr<PooledConnection> Runtime::remove(PooledConnection& connection) {
+  return connection.pool_->remove(connection);
 }
 
 Resolver& Runtime::resolver(const std::vector<std::string>& words) {
@@ -92,7 +106,7 @@ Resolver& Runtime::resolver(const std::vector<std::string>& words) {
 size_t Runtime::idle_connections() const {
   size_t count = 0;
   for (const auto& [name, entry] : implementation_->entries) {
-    if (entry.pool) count += entry.pool->size();
+    if (entry.pool) count += entry.pool->idle();
   }
   return count;
 }
@@ -100,7 +114,7 @@ size_t Runtime::idle_connections() const {
 void Runtime::close_idle() {
   implementation_->closing = true;
   for (auto& [name, entry] : implementation_->entries) {
-    if (entry.pool) entry.pool->clear();
+    if (entry.pool) entry.pool->clear_idle();
   }
 }
 

@@ -54,9 +54,10 @@ class Selection {
 class Pool;
 class Resolver;
 
-// A connection that can wait in a pool between two uses. What it is made of (socket, codec) is its
-// own affair: it watches its socket while idle and calls leave_pool() when the peer closes or
-// sends.
+// A connection to a peer, owned by the pool of its cluster from its beginning to its end: in use by
+// one (or, where the protocol has streams, by several at once), or idle. What it is made of
+// (socket, codec) is its own affair: idle, it watches its socket and calls leave_pool() when the
+// peer closes or says what it should not.
 class PooledConnection {
  public:
   PooledConnection();
@@ -65,14 +66,17 @@ class PooledConnection {
   virtual ~PooledConnection();
 
   // Filled by whoever opens the connection: two connections with equal address and traits are
-  // interchangeable. Traits say everything else that made it: local address, protocol, settings of
-  // the socket, and the location with `keepalive … local`.
+  // interchangeable. Traits say everything else that made it: local address, protocol, TLS and the
+  // names it was opened and verified for, settings of the socket, and the location with
+  // `keepalive … local`.
   net::Address address;
   std::string traits;
   uint64_t opened_at = 0;  // Loop::now()
   uint32_t uses = 0;
+  bool shareable = false;  // several may use it at once; set before the pool has it
 
-  bool pooled() const { return pool_ != nullptr; }
+  // Shareable ones: may one more use it now?
+  virtual bool has_room() const { return false; }
 
  protected:
   // Takes itself out of its pool and is destroyed. Touch nothing afterwards.
@@ -80,8 +84,15 @@ class PooledConnection {
 
  private:
   friend class Pool;
+  struct List {
+    PooledConnection* newest = nullptr;
+    PooledConnection* oldest = nullptr;
+    size_t size = 0;
+  };
+  friend class Runtime;
   static void timed_out(void* self);
   Pool* pool_ = nullptr;
+  List* list_ = nullptr;
   PooledConnection* newer_ = nullptr;
   PooledConnection* older_ = nullptr;
   Timer idle_timer_;
@@ -106,11 +117,17 @@ class Runtime {
   // For a group made for one request (resolved at run time): nothing is remembered.
   std::unique_ptr<Selection> select_once(const Cluster& cluster);
 
-  // The idle connection used last that fits, or null.
-  std::unique_ptr<PooledConnection> take(const Cluster& cluster, const net::Address& address,
-                                         std::string_view traits);
-  // Keeps it, unless policy or age forbid; the oldest goes when there are too many.
-  void give(const Cluster& cluster, std::unique_ptr<PooledConnection> connection);
+  // A connection that fits: one in use with room for more, or the idle one used last. Null: none.
+  PooledConnection* take(const Cluster& cluster, const net::Address& address,
+                         std::string_view traits);
+  // Takes over a new connection, in use. `kept` false: no pool's; nobody else will get it.
+  PooledConnection& add(const Cluster& cluster, std::unique_ptr<PooledConnection> connection,
+                        bool kept);
+  // Nobody uses it any more: keeps it idle, unless policy or age forbid; the oldest goes when there
+  // are too many. It may be gone afterwards. Only for those added with `kept`.
+  void give(const Cluster& cluster, PooledConnection& connection);
+  // Takes it out of its pool, to be destroyed or handed on.
+  std::unique_ptr<PooledConnection> remove(PooledConnection& connection);
   // The resolver for the words of a `resolver` directive; made at first use, with its memory of
   // names.
   Resolver& resolver(const std::vector<std::string>& words);

@@ -132,6 +132,35 @@ TEST_CASE("deferred calls run once, from the top level, and are forgotten when d
   CHECK(order == "ac");
 }
 
+TEST_CASE("late deferred calls run once a round, when all else is done", "[loop]") {
+  Loop loop;
+  std::string order;
+  struct Late {
+    std::string& order;
+    Deferred call{[](void* self) { static_cast<Late*>(self)->order += "late "; }, this};
+  } late{order};
+  loop.post([&] {
+    late.call.schedule_late(loop);
+    order += "one ";
+    loop.post([&] {
+      late.call.schedule_late(loop);
+      order += "two ";
+    });
+  });
+  loop.run_once(0);
+  CHECK(order == "one two late ");
+  // From outside of a round too, and without waiting for anything else.
+  late.call.schedule_late(loop);
+  loop.run_once(10000);
+  CHECK(order == "one two late late ");
+  {
+    Late gone{order};
+    gone.call.schedule_late(loop);
+  }
+  loop.run_once(0);
+  CHECK(order == "one two late late ");
+}
+
 TEST_CASE("a deferred call may destroy the others of its turn", "[loop]") {
   Loop loop;
   struct Group {

@@ -15,8 +15,10 @@ net::Address peer_address(uint16_t port) {
 struct Fake final : PooledConnection {
   Fake(int number, std::string& gone) : number(number), gone(gone) {}
   ~Fake() override { gone += std::to_string(number); }
+  bool has_room() const override { return room; }
   void peer_closed() { leave_pool(); }
   int number;
+  bool room = true;
   std::string& gone;
 };
 
@@ -28,23 +30,65 @@ std::unique_ptr<Fake> make_fake(Loop& loop, int number, std::string& gone, uint1
   return fake;
 }
 
-int number_of(const std::unique_ptr<PooledConnection>& connection) {
-  return connection ? static_cast<Fake&>(*connection).number : 0;
+int number_of(const PooledConnection* connection) {
+  return connection ? static_cast<const Fake*>(connection)->number : 0;
 }
 
 }  // namespace
 
 TEST_CASE("the connection used last is used first", "[upstream]") {
   Loop loop;
-  Pool pool(loop);
   std::string gone;
+  Pool pool(loop);
   const KeepalivePolicy policy;
-  for (int i = 1; i <= 3; ++i) pool.give(policy, make_fake(loop, i, gone));
-  CHECK(number_of(pool.take(peer_address(8001), "plain")) == 3);
-  CHECK(number_of(pool.take(peer_address(8001), "plain")) == 2);
-  CHECK(number_of(pool.take(peer_address(8002), "plain")) == 0);
-  CHECK(number_of(pool.take(peer_address(8001), "other")) == 0);
-  CHECK(pool.size() == 1);
+  for (int i = 1; i <= 3; ++i) pool.give(policy, pool.add(make_fake(loop, i, gone)));
+  CHECK(pool.idle() == 3);
+  CHECK(number_of(pool.take(policy, peer_address(8001), "plain")) == 3);
+  CHECK(number_of(pool.take(policy, peer_address(8001), "plain")) == 2);
+  CHECK(number_of(pool.take(policy, peer_address(8002), "plain")) == 0);
+  CHECK(number_of(pool.take(policy, peer_address(8001), "other")) == 0);
+  CHECK(pool.idle() == 1);
+  CHECK(pool.in_use() == 2);
+}
+
+TEST_CASE("a connection in use is not given to another", "[upstream]") {
+  Loop loop;
+  std::string gone;
+  {
+    Pool pool(loop);
+    pool.add(make_fake(loop, 1, gone));
+    CHECK(number_of(pool.take({}, peer_address(8001), "plain")) == 0);
+    CHECK(gone.empty());
+  }
+  CHECK(gone == "1");
+}
+
+TEST_CASE("one that can be shared is, while it has room and is fresh", "[upstream]") {
+  Loop loop;
+  std::string gone;
+  Pool pool(loop);
+  KeepalivePolicy policy;
+  auto made = make_fake(loop, 1, gone);
+  Fake* shared = made.get();
+  shared->shareable = true;
+  pool.add(std::move(made));
+  CHECK(number_of(pool.take(policy, peer_address(8001), "plain")) == 1);
+  CHECK(number_of(pool.take(policy, peer_address(8001), "plain")) == 1);
+  CHECK(number_of(pool.take(policy, peer_address(8001), "other")) == 0);
+  shared->room = false;
+  CHECK(number_of(pool.take(policy, peer_address(8001), "plain")) == 0);
+  shared->room = true;
+  shared->uses = static_cast<uint32_t>(policy.requests);
+  CHECK(number_of(pool.take(policy, peer_address(8001), "plain")) == 0);
+  shared->uses = 1;
+  pool.give(policy, *shared);
+  CHECK(pool.idle() == 1);
+  CHECK(number_of(pool.take(policy, peer_address(8001), "plain")) == 1);
+  CHECK(number_of(pool.take(policy, peer_address(8001), "plain")) == 1);
+  CHECK(pool.in_use() == 1);
+  shared->uses = static_cast<uint32_t>(policy.requests);
+  pool.give(policy, *shared);
+  CHECK(gone == "1");
 }
 
 TEST_CASE("a full pool closes the oldest", "[upstream]") {
@@ -54,9 +98,9 @@ TEST_CASE("a full pool closes the oldest", "[upstream]") {
     Pool pool(loop);
     KeepalivePolicy policy;
     policy.connections = 2;
-    for (int i = 1; i <= 3; ++i) pool.give(policy, make_fake(loop, i, gone));
+    for (int i = 1; i <= 3; ++i) pool.give(policy, pool.add(make_fake(loop, i, gone)));
     CHECK(gone == "1");
-    CHECK(pool.size() == 2);
+    CHECK(pool.idle() == 2);
   }
   CHECK(gone.size() == 3);
 }
@@ -69,12 +113,12 @@ TEST_CASE("what is used up or too old is not kept", "[upstream]") {
   policy.requests = 3;
   auto used = make_fake(loop, 1, gone);
   used->uses = 3;
-  pool.give(policy, std::move(used));
+  pool.give(policy, pool.add(std::move(used)));
   CHECK(gone == "1");
   policy.enabled = false;
-  pool.give(policy, make_fake(loop, 2, gone));
+  pool.give(policy, pool.add(make_fake(loop, 2, gone)));
   CHECK(gone == "12");
-  CHECK(pool.size() == 0);
+  CHECK(pool.idle() == 0);
 }
 
 TEST_CASE("an idle connection leaves when its peer closes or its time is over", "[upstream]") {
@@ -84,13 +128,13 @@ TEST_CASE("an idle connection leaves when its peer closes or its time is over", 
   KeepalivePolicy policy;
   auto closing = make_fake(loop, 1, gone);
   Fake* raw = closing.get();
-  pool.give(policy, std::move(closing));
+  pool.give(policy, pool.add(std::move(closing)));
   raw->peer_closed();
   CHECK(gone == "1");
-  CHECK(pool.size() == 0);
+  CHECK(pool.idle() == 0);
 
   policy.timeout_milliseconds = 10;
-  pool.give(policy, make_fake(loop, 2, gone));
-  for (int i = 0; i < 100 && pool.size(); ++i) loop.run_once(10);
+  pool.give(policy, pool.add(make_fake(loop, 2, gone)));
+  for (int i = 0; i < 100 && pool.idle(); ++i) loop.run_once(10);
   CHECK(gone == "12");
 }
