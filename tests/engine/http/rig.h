@@ -39,6 +39,7 @@ inline void set_defaults(conf::Scope& scope) {
   core.postpone_output.value = 1460;
   core.sendfile_max_chunk.value = 2 << 20;
   core.subrequest_output_buffer_size.value = 4096;
+  core.output_buffer_size.value = 32768;
   core.default_type = "text/plain";
   core.server_tokens = ServerTokens::off;
   auto& server = scope.write<ServerSettings>();
