@@ -79,9 +79,11 @@ class Zones(harness.TestCase):
         self.assertEqual(sorted(statuses), [200] + [503] * 23)
 
     def test_reload_keeps_the_contents_unless_the_key_changes(self):
-        for before in ("worker_processes 2;", "master_process off;"):
-            with self.subTest(before):
-                weir = self.service(conf(before=before))
+        for single in (False, True):
+            with self.subTest(single=single):
+                before = "" if single else "worker_processes 2;"
+                options = "master_process off;" if single else ""
+                weir = self.service(conf(before=before), options=options)
                 self.assertEqual(self.status(weir), 200)
                 self.assertEqual(self.status(weir), 503)
                 for version in range(2, 5):
