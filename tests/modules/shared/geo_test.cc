@@ -19,18 +19,18 @@ std::string dotted(uint32_t address) {
          std::to_string(address >> 8 & 255) + "." + std::to_string(address & 255);
 }
 
-// Compiles `geo $arg_ip $g { lines }` and asks it.
+// Compiles `geo $arg_ip $m_g { lines }` and asks it.
 class Geo {
  public:
   explicit Geo(const std::string& lines)
-      : compiled_("geo $arg_ip $g {\n" + lines + "}\nlog_format f $g$arg_ip;") {
+      : compiled_("geo $arg_ip $m_g {\n" + lines + "}\nlog_format f $m_g$arg_ip;") {
     INFO(compiled_.problem());
     REQUIRE(compiled_.ok());
   }
   std::string at(const std::string& address) {
     Values values(compiled_.graph());
     values.set("arg_ip", address);
-    return std::string(values.of("g").text);
+    return std::string(values.of("m_g").text);
   }
 
  private:
