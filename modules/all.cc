@@ -17,6 +17,7 @@ std::span<const conf::Module* const> all_modules() {
       // Phase handlers run in this order.
       &http::kCoreModule,
       &http::kLogModule,
+      &http::kHttp2Module,
       &http::kUpstreamModule,
       &http::kSslModule,
       &http::kIndexModule,

@@ -9,8 +9,8 @@
 
 namespace weir::http {
 
-// HTTP/1: counts the exchanges of a connection (1, 2, …). HTTP/2: the codec's handle of a stream, of
-// use until forget(); never 0.
+// HTTP/1: counts the exchanges of a connection (1, 2, …). HTTP/2: the codec's handle of a stream,
+// of use until forget(); never 0.
 using StreamId = uint32_t;
 
 enum class Role : uint8_t { server, client };

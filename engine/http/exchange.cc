@@ -8,6 +8,7 @@
 #include "engine/http/core_settings.h"
 #include "engine/http/error_page.h"
 #include "engine/http/graph.h"
+#include "engine/http/http2_settings.h"
 #include "engine/http/phase_engine.h"
 #include "engine/http/session.h"
 #include "engine/http/tunnel_handover.h"
@@ -76,6 +77,10 @@ Exchange::~Exchange() {
   main_->task_ = Task<void>();
 }
 
+bool Exchange::multiplexed() const {
+  return session_ != nullptr && session_->multiplexed();
+}
+
 void Exchange::wake() {
   if (session_ != nullptr) session_->wake();
 }
@@ -115,7 +120,7 @@ void Exchange::on_reset(const Reset& reset) {
       take_refused_head();
     }
     if (*reset.reason != 0) main_->log(Severity::info, reset.reason);
-    peer_gone(400);
+    peer_gone(input_ended_ ? 499 : 400);
     return;
   }
   keep_alive_ = false;
@@ -207,7 +212,15 @@ void Exchange::begin_request() {
     PhaseEngine::refuse(main, 421);
     return;
   }
-  if (head_->method == Method::trace || head_->method == Method::connect) {
+  if (multiplexed() && !listener_.http2 && !main.settings<Http2Settings>().enabled) {
+    main.log(Severity::info,
+             "client attempted to request the server name for which the negotiated protocol is "
+             "disabled while reading client request headers");
+    PhaseEngine::refuse(main, 421);
+    return;
+  }
+  if (head_->method == Method::trace ||
+      (head_->method == Method::connect && head_->connect_protocol.empty())) {
     main.log(Severity::info,
              head_->method == Method::trace
                  ? "client sent TRACE method while reading client request headers"
@@ -230,8 +243,13 @@ void Exchange::apply_location() {
       worker_.loop.now() - facts_->accepted_at >
           static_cast<uint64_t>(location.keepalive_time.value)) {
     keep_alive_ = false;
+    if (multiplexed()) {
+      session_->codec().finish_connection();
+      session_->flush();
+    }
     return;
   }
+  if (multiplexed()) return;
   bool post = main_->current_.method == Method::post;
   const bool msie6 = location.keepalive_disable.has(OldBrowser::msie6);
   const bool safari = location.keepalive_disable.has(OldBrowser::safari);
@@ -392,6 +410,7 @@ bool Exchange::over() {
 // A response went out before its request had come in whole: for the connection to live on, the rest
 // is read and dropped within the limits of lingering.
 bool Exchange::discard_is_over() {
+  if (multiplexed()) return true;  // the rest of this stream is refused
   if (!keep_alive_ || gone_ || aborted_ || body_.complete() || body_.error() != 0) return true;
   uint64_t now = worker_.loop.now();
   if (!discarding_) {
@@ -456,7 +475,7 @@ bool Exchange::wants_lingering() const {
 // --- tunnels
 
 bool Exchange::begin_tunnel(TunnelHandover& to) {
-  if (gone_ || session_ == nullptr || tunnel_) return false;
+  if (gone_ || session_ == nullptr || tunnel_ || multiplexed()) return false;
   final_sent_ = bytes_sent() + session_->unwritten();
   tunnel_ = true;
   main_->completed_ = true;

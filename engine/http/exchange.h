@@ -108,13 +108,16 @@ class Exchange {
   friend class ClientBody;
   friend struct ErrorPages;
   static constexpr size_t kOutputLimit = 64 * 1024;
-  static constexpr uint32_t kInternalError = 2;  // RFC 9113 section 7
+  static constexpr uint32_t kProtocolError = 1;  // RFC 9113 section 7
+  static constexpr uint32_t kInternalError = 2;
 
   void begin_request();
   void take_refused_head();
   void log_ignored_fields();
   void choose_server();
   int refused_by_tls();
+  bool multiplexed() const;  // one of several on its connection
+  void watch_window();
   void push_output();
   bool push_piece();
   bool take_piece(Chain& piece, uint64_t allowed, bool send_files);

@@ -23,6 +23,7 @@ constexpr size_t kWriteFrom = Block::kBlockSize / 2;
 
 uint64_t Exchange::bytes_sent() const {
   if (session_ == nullptr || tunnel_) return final_sent_;
+  if (session_->multiplexed()) return session_->codec().stream_bytes(stream_);
   uint64_t written = session_->written();
   return written > written_before_ ? written - written_before_ : 0;
 }
@@ -80,6 +81,16 @@ bool Exchange::output_ready() const {
 void Exchange::push_output() {
   while (!response_ended_ && push_piece()) {
   }
+  if (multiplexed()) watch_window();
+}
+
+// A client that never opens its window holds a stream for no longer than one that reads nothing.
+void Exchange::watch_window() {
+  if (!pending_.empty() && !delay_timer_.armed() && session_->codec().is_blocked(stream_)) {
+    write_stalled();
+  } else if (session_->unwritten() == 0) {
+    send_timer_.cancel();
+  }
 }
 
 // Gives the codec what may go now; false: nothing (more) may.
@@ -92,7 +103,8 @@ bool Exchange::push_piece() {
   Codec& codec = session_->codec();
   uint64_t allowed = rate_allows();
   if (allowed == 0) return false;
-  bool send_files = settings().sendfile && session_->stream().can_send_file();
+  // Frames of a file are read and written many at once.
+  bool send_files = settings().sendfile && !multiplexed() && session_->stream().can_send_file();
   bool whole = allowed >= pending_.bytes();
   for (size_t i = 0; whole && !send_files && i < pending_.count(); ++i) {
     whole = !pending_[i].is_file();
@@ -274,7 +286,11 @@ void Exchange::on_written() {
     push_output();
     if (session_->unwritten() > 0) session_->flush();
   }
-  if (session_->unwritten() == 0) send_timer_.cancel();
+  if (multiplexed()) {
+    watch_window();
+  } else if (session_->unwritten() == 0) {
+    send_timer_.cancel();
+  }
   if (was_full_ && output_ready()) {
     was_full_ = false;
     ring_all();
@@ -282,6 +298,7 @@ void Exchange::on_written() {
 }
 
 void Exchange::on_window() {
+  send_timer_.cancel();
   push_output();
   if (was_full_ && output_ready()) {
     was_full_ = false;
@@ -290,6 +307,9 @@ void Exchange::on_window() {
 }
 
 void Exchange::write_stalled() {
+  // Of several streams those wait that have something to send.
+  if (multiplexed() && pending_.empty() && !was_full_ && !response_ended_) return;
+  if (multiplexed() && send_timer_.armed()) return;
   send_timer_.arm(worker_.loop, static_cast<uint64_t>(settings().send_timeout.value));
 }
 
@@ -299,7 +319,12 @@ void Exchange::send_timed_out(void* self) {
   exchange->main_->log(Severity::info, "client timed out", ETIMEDOUT);
   exchange->reset_ = exchange->settings().reset_timedout_connection;
   exchange->peer_gone(408);
-  exchange->session_->give_up();
+  if (exchange->multiplexed()) {
+    exchange->session_->codec().send_reset(exchange->stream_, kProtocolError);
+    exchange->session_->flush();
+  } else {
+    exchange->session_->give_up();
+  }
   exchange->wake();
 }
 

@@ -124,6 +124,7 @@ struct Listener {
   const VirtualServer* default_server = nullptr;
   ServerNames names;
   bool proxy_protocol = false;
+  bool http2 = false;  // listen … http2: whatever the servers say
   bool ssl = false;
   // All that stand here, in reading order; with one server and no captures names are not looked at.
   std::vector<const VirtualServer*> servers;

@@ -44,6 +44,8 @@ Session::Session(Sessions& sessions, const net::Address& peer, size_t resource)
 
 Session::~Session() {
   for_each_exchange([](Exchange& exchange) { delete &exchange; });
+  exchange_ = nullptr;
+  more_exchanges_.reset();
   sessions_.remove(*this);
 }
 
@@ -57,6 +59,7 @@ bool Session::start(int descriptor) {
   if (!look_up_listener()) return false;
   codec_ = sessions_.factory_(*this, limits_);
   state_ = first_state();
+  may_be_http2_ = !listener_->ssl && may_begin_http2();
   const auto& server = listener_->default_server->scope->get<ServerSettings>();
   timer_.arm(worker().loop, static_cast<uint64_t>(server.client_header_timeout.value));
   return true;
@@ -151,6 +154,7 @@ void Session::on_end(StreamId stream) {
 void Session::on_upgraded(StreamId) {}  // begin_tunnel() takes the connection before anything comes
 
 void Session::on_reset(StreamId stream, const Reset& reset) {
+  if (multiplexed_) timer_.cancel();  // that of its head; others have none
   if (find(stream) == nullptr && reset.cause == Reset::Cause::malformed) on_begin(stream);
   Exchange* exchange = find(stream);
   if (exchange == nullptr) return;

@@ -114,6 +114,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool peer_closed() const {
     return broken_ || input_ended_ || (stream_ && stream_->socket().peer_closed());
   }
+  bool multiplexed() const { return multiplexed_; }
   // Takes the connection away for a tunnel; the session ends when its exchange is over.
   void hand_over(TunnelHandover& to);
   // The exchange belongs to a tunnel now, whose log line it is to write.
@@ -145,6 +146,8 @@ class Session final : public SocketHandler, public CodecReceiver {
   void on_reset(StreamId stream, const Reset& reset) override;
   void on_goaway(StreamId last_processed) override;
   void on_writable(StreamId stream) override;
+  void on_connection_error(const char* reason) override;
+  uint64_t now() const override;
 
   static constexpr size_t kNoResource = ~size_t{0};
 
@@ -174,6 +177,18 @@ class Session final : public SocketHandler, public CodecReceiver {
   void tell_end();
   void check_peer();
   void drop_input();
+  // --- HTTP/2 (session_http2.cc)
+  bool may_begin_http2() const;
+  bool settle_protocol(Slice& bytes);
+  void begin_http2();
+  void feed_text(std::string_view text);
+  void settle_input();
+  void tell_written();
+  void end_stream(Exchange& exchange);
+  bool leave_if_over();
+  void linger();
+  bool say_goodbye();
+  void set_no_delay();
   void go_idle(uint64_t timeout, uint64_t minimum, bool no_delay);
   void begin_lingering(uint64_t time, uint64_t timeout);
   void break_connection(int error);
@@ -201,8 +216,9 @@ class Session final : public SocketHandler, public CodecReceiver {
   std::unique_ptr<SessionHandshake> handshake_;
   Timer timer_;  // head, idle, lingering
   Deferred settle_;
-  std::unique_ptr<Slice> unread_;            // what the codec has not taken yet
-  std::unique_ptr<std::string> proxy_text_;  // of a PROXY protocol header that is not complete
+  std::unique_ptr<Slice> unread_;  // what the codec has not taken yet
+  // Of a PROXY protocol header or an HTTP/2 preface that is not complete.
+  std::unique_ptr<std::string> proxy_text_;
   HeadLimits limits_;
   const Listener* listener_ = nullptr;  // of generation number generation_
   uint64_t generation_ = 0;
@@ -210,6 +226,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   // One exchange stands here; more (HTTP/2) in the map.
   Exchange* exchange_ = nullptr;
   StreamId exchange_stream_ = 0;
+  StreamId turn_ = 0;  // tell_written() begins behind it
   std::unique_ptr<std::map<StreamId, Exchange*>> more_exchanges_;
   uint64_t written_ = 0;
   uint64_t deadline_ = 0;  // lingering: its end; idle: not closed by a drain before
@@ -227,6 +244,8 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool settling_ : 1 = false;
   bool again_ : 1 = false;  // woken while settling
   bool timed_out_ : 1 = false;
+  bool multiplexed_ : 1 = false;   // several exchanges at once
+  bool may_be_http2_ : 1 = false;  // until the first bytes tell
 };
 
 template <class Visit>

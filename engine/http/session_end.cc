@@ -56,15 +56,19 @@ void Session::go_idle(uint64_t timeout, uint64_t minimum, bool no_delay) {
   state_ = State::idle;
   pipelined_ = unread_ != nullptr;
   head_bytes_ = 0;
-  if (no_delay && !no_delay_set_ && !facts_->peer.is_unix()) {
-    no_delay_set_ = true;
-    (void)net::set_no_delay(stream_->descriptor(), true);
-  }
+  if (no_delay) set_no_delay();
   deadline_ = minimum == 0 ? 0 : worker().loop.now() + minimum;
   timer_.arm(worker().loop, timeout);
   if (unread_) return;
+  if (multiplexed_ && !codec_->output().empty()) return;  // write_some() does it
   codec_->release_memory();
   codec_->output().release();
+}
+
+void Session::set_no_delay() {
+  if (no_delay_set_ || facts_->peer.is_unix()) return;
+  no_delay_set_ = true;
+  (void)net::set_no_delay(stream_->descriptor(), true);
 }
 
 void Session::begin_lingering(uint64_t time, uint64_t timeout) {
@@ -91,6 +95,12 @@ void Session::on_timer() {
     settle();
     return;
   }
+  if (multiplexed_ && (state_ == State::idle || codec_->wants_close())) {
+    if (say_goodbye()) return;
+    close(false);
+    destroy();
+    return;
+  }
   if (state_ == State::idle && facts_->requests == 0) {
     log(Severity::info, "client timed out (110: Connection timed out) while waiting for request");
   } else if (state_ == State::proxy_header) {
@@ -107,6 +117,13 @@ void Session::drain() {
   bool fresh = facts_->requests == 0 && stream_->maybe_readable();
   if (state_ != State::idle || has_exchanges() || fresh || unread_) {
     codec_->finish_connection();
+    flush();
+    return;
+  }
+  if (multiplexed_) {
+    // The client has time to see that it is to go, then the last word is said.
+    codec_->finish_connection();
+    if (state_ == State::idle && !has_exchanges()) timer_.arm(worker().loop, 1000);
     flush();
     return;
   }
@@ -129,6 +146,11 @@ void Session::move_to(size_t resource) {
   }
   if (resource == kNoResource) {
     codec_->finish_connection();
+    if (multiplexed_) {
+      // Nobody is there any more for requests that come later.
+      codec_->finish_connection();
+      flush();
+    }
     for_each_exchange([](Exchange& exchange) { exchange.disable_keep_alive(); });
     return;
   }

@@ -74,6 +74,7 @@ bool Session::read_once() {
 
 void Session::take_input(Slice bytes) {
   if (state_ == State::proxy_header && !read_proxy_header(bytes)) return;
+  if (may_be_http2_ && !settle_protocol(bytes)) return;
   feed(bytes);
   if (!bytes.empty()) unread_ = std::make_unique<Slice>(std::move(bytes));
 }
@@ -98,6 +99,10 @@ void Session::feed(Slice& bytes) {
   }
   size_t used = codec_->feed(bytes);
   bytes.remove_prefix(used);
+  if (multiplexed_) {
+    flush_wanted_ = flush_wanted_ || !codec_->output().empty();
+    settle_input();
+  }
   if (exchange_ != nullptr) {
     exchange_->count_received(used + head_bytes_);
     head_bytes_ = 0;

@@ -64,8 +64,9 @@ void Session::write_some() {
   }
   write_blocked_ = result.state == net::WriteResult::State::would_block;
   flush_wanted_ = !output.empty();
-  if (result.bytes > 0) for_each_exchange([](Exchange& exchange) { exchange.on_written(); });
+  if (result.bytes > 0) tell_written();
   if (write_blocked_) for_each_exchange([](Exchange& exchange) { exchange.write_stalled(); });
+  if (multiplexed_ && state_ == State::idle && output.empty()) codec_->release_memory();
   // A chunk of a file is out: other connections have their turn.
   if (result.state == net::WriteResult::State::limited) settle_.schedule(worker().loop);
 }
@@ -99,12 +100,19 @@ bool Session::settle() {
     for_each_exchange([](Exchange& exchange) { exchange.settle(); });
     if (flush_wanted_ && !write_blocked_ && !settle_.scheduled()) write_some();
     while (Exchange* exchange = find_over()) {
-      if (!end_exchange(*exchange)) return false;
+      if (multiplexed_) {
+        end_stream(*exchange);
+      } else if (!end_exchange(*exchange)) {
+        return false;
+      }
       progress = true;
     }
     again_ = again_ || progress;
   }
   settling_ = false;
+  if (multiplexed_ && !handed_over_ && leave_if_over()) {
+    if (state_ == State::lingering) return true;
+  }
   if (state_ == State::closed || (handed_over_ && !has_exchanges()) ||
       ((broken_ || end_told_) && !has_exchanges() && is_drained())) {
     if (state_ == State::idle && end_told_) log_farewell();

@@ -5,6 +5,7 @@
 
 #include "engine/http/core_settings.h"
 #include "engine/http/graph.h"
+#include "engine/http/http2_settings.h"
 #include "engine/http/session.h"
 #include "engine/http/session_handshake.h"
 #include "engine/log/error_log.h"
@@ -17,6 +18,15 @@ namespace weir::http {
 namespace {
 
 constexpr char kHandshakeRecord = 0x16;
+constexpr std::string_view kHttp2 =
+    "\x02"
+    "h2"
+    "\x08"
+    "http/1.1"
+    "\x08"
+    "http/1.0"
+    "\x08"
+    "http/0.9";
 constexpr std::string_view kHttp1 =
     "\x08"
     "http/1.1"
@@ -37,7 +47,8 @@ std::shared_ptr<const tls::ServerContext> SessionHandshake::choose(std::string_v
 }
 
 std::string_view SessionHandshake::alpn_protocols() {
-  return kHttp1;
+  const bool http2 = listener_.http2 || server_->scope->get<Http2Settings>().enabled;
+  return http2 ? kHttp2 : kHttp1;
 }
 
 Session::State Session::first_state() const {
@@ -90,6 +101,7 @@ bool Session::shake_hands() {
       break;
   }
   layer.handshake_over();
+  if (layer.alpn() == "h2") begin_http2();
   handshake_.reset();
   state_ = State::idle;
   return true;

@@ -4,6 +4,7 @@
 #include "engine/http/connection_facts.h"
 #include "engine/http/date.h"
 #include "engine/http/graph.h"
+#include "engine/http/http2_settings.h"
 #include "engine/http/request.h"
 #include "engine/worker.h"
 
@@ -105,6 +106,9 @@ MessageHead compose_head(Request& request) {
   head.body = body_length(request, response);
   head.upgrade = response.upgraded;
   head.keep_alive = request.keep_alive() && !request.worker().draining;
+  if (request.received().version == Version::http_2) {
+    head.frame_size = static_cast<uint32_t>(request.settings<Http2Settings>().chunk_size.value);
+  }
   head.keep_alive_seconds = static_cast<uint32_t>(settings.keepalive_header.value);
   HeaderList& fields = head.headers;
   fields.reserve(arena, response.headers.size() + 6);

@@ -23,6 +23,7 @@ struct ListenAddress {
   const Statement* first = nullptr;
   bool binds = false;  // asks for a socket of its own even beside a wildcard
   bool proxy_protocol = false;
+  bool http2 = false;
   bool ssl = false;
   VirtualServer* explicit_default = nullptr;
   std::vector<VirtualServer*> servers;  // in reading order
@@ -44,6 +45,7 @@ class ListenState final : public conf::CompilerState {
 };
 
 struct ListenLine {
+  bool http2 = false;
   net::ListenOptions options;
   bool sets_options = false;
   bool default_server = false;
@@ -73,11 +75,14 @@ bool read_parameter(Compiler& compiler, const Statement& statement, const conf::
     line.proxy_protocol = true;
   } else if (word.text == "ssl") {
     line.ssl = true;
-  } else if (word.text == "http2" || word.text == "quic") {
-    compiler.error(statement,
-                   "the " + quoted(word.text) + " parameter requires ngx_http_" +
-                       (word.text == "http2" ? "v2" : "v3") + "_module",
-                   {}, &word);
+  } else if (word.text == "http2") {
+    compiler.warn(statement,
+                  "the \"listen ... http2\" directive is deprecated, use the \"http2\" directive "
+                  "instead",
+                  "write `http2 on;` in the server", &word);
+    line.http2 = true;
+  } else if (word.text == "quic") {
+    compiler.error(statement, "the \"quic\" parameter requires ngx_http_v3_module", {}, &word);
     return false;
   } else if (word.text.find('=') != std::string_view::npos) {
     return shared::read_listen_value(compiler, statement, word, line.options, line.sets_options);
@@ -124,6 +129,7 @@ void use_address(Compiler& compiler, const Statement& statement, const ListenLin
     known->explicit_default = server;
   }
   known->proxy_protocol |= line.proxy_protocol;
+  known->http2 |= line.http2;
   known->ssl |= line.ssl;
   known->servers.push_back(server);
 }
@@ -282,6 +288,7 @@ void complete_listeners(Compiler& compiler, uint32_t closing_number) {
       auto listener = std::make_unique<Listener>();
       listener->options = address->options;
       listener->proxy_protocol = address->proxy_protocol;
+      listener->http2 = address->http2;
       listener->ssl = address->ssl;
       listener->servers.assign(address->servers.begin(), address->servers.end());
       listener->default_server =

@@ -8,6 +8,7 @@ namespace weir::http {
 
 extern const conf::Module kCoreModule;
 extern const conf::Module kSslModule;
+extern const conf::Module kHttp2Module;
 extern const conf::Module kLogModule;
 extern const conf::Module kUpstreamModule;
 extern const conf::Module kStaticModule;

@@ -132,8 +132,8 @@ size_t Multiplexer::feed(const Slice& bytes) {
   in_feed_ = false;
   want_pump_ = true;
   if (used < 0) {
-    const bool flooded = used == NGHTTP2_ERR_FLOODED;
-    error_ = flooded ? "http2 flood detected: too many answers wait to be read"
+    const bool flooded = used == NGHTTP2_ERR_FLOODED || used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
+    error_ = flooded ? "http2 flood detected: too many frames of a header or in answer"
              : used == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? "client sent invalid http2 preface"
                                                     : nghttp2_strerror(static_cast<int>(used));
     nghttp2_session_terminate_session(session_,
@@ -377,6 +377,25 @@ void Multiplexer::consumed(StreamId handle, size_t bytes) {
   want_pump_ = true;
 }
 
+// What nghttp2 is milder about than RFC 9113 (sections 5.1.1, 6.3).
+void Multiplexer::on_frame_head(const nghttp2_frame_hd& head) {
+  const char* wrong = nullptr;
+  if (head.type == NGHTTP2_PRIORITY && head.stream_id == 0) {
+    wrong = "client sent PRIORITY frame with incorrect identifier";
+  } else if (head.type == NGHTTP2_HEADERS && role_ == Role::server) {
+    if (head.stream_id > last_number_) {
+      last_number_ = head.stream_id;
+    } else if (head.stream_id % 2 == 1 && of_number(head.stream_id) == nullptr &&
+               std::find(cut_short_.begin(), cut_short_.end(), head.stream_id) ==
+                   cut_short_.end()) {
+      wrong = "client sent HEADERS frame with incorrect identifier";
+    }
+  }
+  if (wrong == nullptr) return;
+  error_ = wrong;
+  nghttp2_session_terminate_session(session_, NGHTTP2_PROTOCOL_ERROR);
+}
+
 void Multiplexer::on_frame(const nghttp2_frame& frame) {
   const bool end = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
   switch (frame.hd.type) {
@@ -470,6 +489,7 @@ void Multiplexer::tell_windows() {
     if (nghttp2_session_get_stream_remote_window_size(session_, stream->number) <= 0) continue;
     if (!any) first = static_cast<uint32_t>(at);
     any = true;
+    stream->blocked = false;
     receiver_.on_writable(stream->handle);
   }
   if (any) first_told_ = first;

@@ -139,7 +139,9 @@ class Multiplexer : public Codec {
   void after_input();
   void release(Stream& stream);
   void on_data_chunk(int32_t number, const uint8_t* data, size_t size);
+  void on_frame_head(const nghttp2_frame_hd& head);
   void on_frame(const nghttp2_frame& frame);
+  void cut_short(int32_t number);
   void on_close(int32_t number, uint32_t code);
   void on_sent(const nghttp2_frame& frame);
   Slice body_slice(Stream& stream, const char* data, size_t size);
@@ -147,6 +149,8 @@ class Multiplexer : public Codec {
   void send_source(Stream& stream, const uint8_t* frame_head, size_t length);
 
   std::vector<Slot> slots_;
+  std::vector<int32_t> cut_short_;  // streams that we reset, the last of them
+  int32_t last_number_ = 0;         // the highest of the peer's streams
   uint32_t first_told_ = 0;         // where tell_windows() began last
   const Slice* feeding_ = nullptr;  // what feed() was given
   const char* error_ = "";          // why we ended the connection

@@ -190,6 +190,14 @@ void Multiplexer::send_ping() {
   pump();
 }
 
+// What still comes for a stream that we reset is no error.
+void Multiplexer::cut_short(int32_t number) {
+  constexpr size_t kRemembered = 128;
+  if (role_ == Role::client) return;
+  if (cut_short_.size() == kRemembered) cut_short_.erase(cut_short_.begin());
+  cut_short_.push_back(number);
+}
+
 void Multiplexer::on_sent(const nghttp2_frame& frame) {
   switch (frame.hd.type) {
     case NGHTTP2_HEADERS:
@@ -199,6 +207,7 @@ void Multiplexer::on_sent(const nghttp2_frame& frame) {
       }
       break;
     case NGHTTP2_RST_STREAM:
+      cut_short(frame.hd.stream_id);
       // What the peer made us do costs as much as what it does.
       switch (frame.rst_stream.error_code) {
         case NGHTTP2_PROTOCOL_ERROR:
@@ -223,6 +232,10 @@ struct Callbacks {
   static Multiplexer& of(void* self) { return *static_cast<Multiplexer*>(self); }
   static std::string_view text(const uint8_t* data, size_t size) {
     return {reinterpret_cast<const char*>(data), size};
+  }
+  static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* self) {
+    of(self).on_frame_head(*head);
+    return 0;
   }
   static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* self) {
     Multiplexer& codec = of(self);
@@ -290,6 +303,7 @@ const nghttp2_session_callbacks* Multiplexer::callbacks() {
   static const nghttp2_session_callbacks* made = [] {
     nghttp2_session_callbacks* table = nullptr;
     nghttp2_session_callbacks_new(&table);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(table, Callbacks::begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(table, Callbacks::begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(table, Callbacks::header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(table, Callbacks::frame_recv);
