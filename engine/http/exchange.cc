@@ -323,6 +323,7 @@ void Exchange::terminate(int status) {
   delay_timer_.cancel();
   if (session_ == nullptr) return;
   if (head_sent_ && !response_ended_) session_->codec().send_reset(stream_, kInternalError);
+  if (!head_sent_ && multiplexed()) session_->codec().send_reset(stream_, kProtocolError);
   response_ended_ = true;
   end_position_ = session_->queued();
   session_->flush();

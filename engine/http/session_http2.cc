@@ -20,6 +20,9 @@ namespace {
 constexpr uint64_t kGoodbyeTime = 1000;
 // For a client that takes no more bytes and has no request whose timer runs.
 constexpr uint64_t kStuckTime = 5000;
+// lingering_time and lingering_timeout as nginx has them.
+constexpr uint64_t kLingeringTime = 30000;
+constexpr uint64_t kLingeringTimeout = 5000;
 
 }  // namespace
 
@@ -132,7 +135,8 @@ bool Session::leave_if_over() {
 
 void Session::linger() {
   if (listener_ == nullptr) {
-    close(false);
+    // Its listener is gone, and the settings with it.
+    begin_lingering(kLingeringTime, kLingeringTimeout);
     return;
   }
   const auto& core = listener_->default_server->scope->get<CoreSettings>();
