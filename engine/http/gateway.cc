@@ -65,6 +65,10 @@ void GatewayPlan::finish_head(Request&) {}
 
 void GatewayPlan::take_trailers(Request&, HeaderList&) {}
 
+bool GatewayPlan::end_broken(Request&, int) {
+  return false;
+}
+
 PhaseResult start_gateway(Request& request, GatewayPlan& plan) {
   auto* run = request.arena().make<GatewayRun>(request, plan);
   return PhaseResult::pending(run->run());
@@ -498,7 +502,7 @@ GatewayRun::Step GatewayRun::another_connection() {
 
 bool GatewayRun::may_try_next(NextUpstream why) const {
   uint32_t condition = static_cast<uint32_t>(why);
-  if (request_sent_ && is_non_idempotent(request_)) {
+  if (request_sent_ && is_non_idempotent(request_) && !(condition & kModuleConditions)) {
     condition |= static_cast<uint32_t>(NextUpstream::non_idempotent);
   }
   if (settings_.next_upstream.has(NextUpstream::off)) return false;

@@ -39,7 +39,7 @@ enum class NextUpstream : uint32_t {
   http_404 = 1u << 9,
   http_429 = 1u << 10,
   updating = 1u << 11,
-  // 1u << 16 … 1u << 30: the module's own (GatewayPlan::judge_head)
+  // 1u << 15 … 1u << 30: the module's own (GatewayPlan::judge_head)
   none = 0,
   off = 1u << 31,
 };
@@ -64,6 +64,10 @@ struct BindRule {
   net::Address address;      // when it is literal
   conf::Template template_;  // else
 };
+
+// Conditions of the module's own: naming them says that the request may be sent again, whatever its
+// method.
+inline constexpr uint32_t kModuleConditions = 0x7fff'8000;
 
 // Names of response fields, any case.
 class HeaderNameSet {
@@ -153,6 +157,9 @@ class GatewayPlan {
   // The trailers, before the hidden ones are taken out; those in `trailers` are passed on when
   // settings->pass_trailers.
   virtual void take_trailers(Request& request, HeaderList& trailers);
+  // The response has begun and will not be completed (502, 504). True: the plan has ended it in a
+  // way that the client understands; else the connection or stream is broken off.
+  virtual bool end_broken(Request& request, int status);
 
  protected:
   ~GatewayPlan() = default;

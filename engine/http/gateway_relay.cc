@@ -115,9 +115,18 @@ PhaseResult GatewayRun::truncated() {
   if (relayed_ == 0 && exchange_->was_reset && exchange_->reset.cause == Reset::Cause::malformed) {
     request_.withhold_response();
   }
+  return finish_broken(502);
+}
+
+PhaseResult GatewayRun::finish_broken(int status) {
+  if (plan_.end_broken(request_, status)) {
+    end_attempt(upstream::Selection::Result::ok);
+    drop_connection();
+    return PhaseResult::done();
+  }
   // The client must see that the body is not whole: its connection ends without the last chunk.
   request_.disable_keep_alive();
-  return finish(502);
+  return finish(status);
 }
 
 Task<PhaseResult> GatewayRun::relay() {
@@ -191,8 +200,7 @@ Task<PhaseResult> GatewayRun::relay() {
       left = past_deadline() ? 0 : time_left(settings_.read_timeout.value);
       if (!left) {
         log(Severity::error, "upstream timed out", ETIMEDOUT);
-        request_.disable_keep_alive();
-        co_return finish(504);
+        co_return finish_broken(504);
       }
     } else {
       // While we do not read, the peer's silence is our doing.

@@ -100,6 +100,7 @@ class GatewayRun {
   void take_trailers();
   std::string_view reset_reason();
   PhaseResult truncated();
+  PhaseResult finish_broken(int status);
   uint64_t rate_delay();
   PhaseResult begin_tunnel();
 
