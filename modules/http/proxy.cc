@@ -7,8 +7,8 @@
 template <>
 struct weir::conf::EnumWords<weir::http::proxy::HttpVersion> {
   using E = weir::http::proxy::HttpVersion;
-  static constexpr std::pair<std::string_view, E> words[] = {{"1.0", E::http_1_0},
-                                                             {"1.1", E::http_1_1}};
+  static constexpr std::pair<std::string_view, E> words[] = {
+      {"1.0", E::http_1_0}, {"1.1", E::http_1_1}, {"2", E::http_2}};
 };
 
 template <>
@@ -204,7 +204,8 @@ constexpr Directive kOwnRows[] = {
 };
 
 constexpr auto kDirectives =
-    join_rows(kOwnRows, kGatewayRows<ProxySettings, "proxy_", NextUpstream>);
+    join_rows(kOwnRows, kGatewayRows<ProxySettings, "proxy_", NextUpstream>,
+              kUpstreamTlsRows<ProxySettings, "proxy_", kHttpServerLocation>);
 
 void prepare(Compiler& compiler, Scope&) {
   define_variables(compiler.variables());

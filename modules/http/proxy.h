@@ -13,12 +13,13 @@
 #include "engine/http/gateway.h"
 #include "engine/http/request.h"
 #include "modules/http/gateway_directives.h"
+#include "modules/http/upstream_tls.h"
 
 // ngx_http_proxy_module: proxy.cc holds the directives, proxy_values.cc their setters,
 // proxy_pass.cc proxy_pass itself, proxy_request.cc what is sent, proxy_rewrite.cc what comes back.
 namespace weir::http::proxy {
 
-enum class HttpVersion : uint8_t { http_1_0, http_1_1 };
+enum class HttpVersion : uint8_t { http_1_0, http_1_1, http_2 };
 
 // What is compared with a value: a text (exact, prefix …: the user decides) or an expression.
 struct Matcher {
@@ -46,6 +47,7 @@ struct RuleList {
 
 struct ProxySettings {
   GatewaySettings gateway;
+  UpstreamTlsSettings tls;
   HttpVersion http_version = HttpVersion::http_1_1;
   conf::Template method;
   conf::Template body;
@@ -63,6 +65,8 @@ struct ProxyPass {
   std::string url;        // as written
   conf::Template target;  // when it has variables
   const upstream::Cluster* cluster = nullptr;
+  bool secure = false;      // https://, or it depends on variables
+  UpstreamTls tls;          // when `secure`, after finish()
   std::string host_header;  // $proxy_host
   std::string port;         // $proxy_port
   std::string uri;          // what replaces `location`

@@ -4,6 +4,7 @@
 #include "engine/http/builder.h"
 #include "engine/http/connection_facts.h"
 #include "engine/http/h1/codec.h"
+#include "engine/http/h2/codec.h"
 #include "engine/http/uri.h"
 #include "engine/worker.h"
 #include "modules/http/proxy.h"
@@ -13,48 +14,73 @@
 namespace weir::http::proxy {
 namespace {
 
-constexpr std::string_view kScheme = "http://";
+constexpr std::string_view kPlainScheme = "http://";
+constexpr std::string_view kSecureScheme = "https://";
 
 bool starts_without_case(std::string_view text, std::string_view prefix) {
   return text.size() >= prefix.size() &&
          conf::equal_without_case(text.substr(0, prefix.size()), prefix);
 }
 
-conf::UrlRules url_rules() {
+// Takes the scheme off `text`. False: it has none that proxy_pass knows.
+bool take_scheme(std::string_view& text, bool& secure) {
+  secure = starts_without_case(text, kSecureScheme);
+  if (!secure && !starts_without_case(text, kPlainScheme)) return false;
+  text.remove_prefix(secure ? kSecureScheme.size() : kPlainScheme.size());
+  return true;
+}
+
+uint16_t default_port(bool secure) {
+  return secure ? 443 : 80;
+}
+
+conf::UrlRules url_rules(bool secure) {
   conf::UrlRules rules;
-  rules.default_port = 80;
+  rules.default_port = default_port(secure);
   rules.uri_part = true;
   rules.no_resolve = true;
   return rules;
 }
 
 // $proxy_host and $proxy_port of an address.
-void name_host(const conf::Url& url, std::string& host, std::string& port) {
+void name_host(const conf::Url& url, bool secure, std::string& host, std::string& port) {
   if (url.kind == conf::Url::Kind::unix_socket) {
     host = "localhost";
     port.clear();
-  } else if (url.no_port || url.port == 80) {
+  } else if (url.no_port || url.port == default_port(secure)) {
     host = url.host;
-    port = "80";
+    port = std::to_string(default_port(secure));
   } else {
     host = url.host + ":" + url.port_text;
     port = url.port_text;
   }
 }
 
-std::unique_ptr<Codec> make_codec(CodecReceiver& receiver, uint32_t head_limit) {
+std::unique_ptr<Codec> make_http1(CodecReceiver& receiver, uint32_t head_limit) {
   h1::ClientOptions options;
   options.head_limit = head_limit;
   return h1::make_client_codec(receiver, options);
+}
+
+std::unique_ptr<Codec> make_http2(CodecReceiver& receiver, uint32_t head_limit) {
+  h2::ClientOptions options;
+  options.head_limit = head_limit;
+  return h2::make_client_codec(receiver, options);
+}
+
+Version version_of(HttpVersion version) {
+  if (version == HttpVersion::http_2) return Version::http_2;
+  return version == HttpVersion::http_1_0 ? Version::http_1_0 : Version::http_1_1;
 }
 
 class Plan final : public GatewayPlan {
  public:
   Plan(const ProxySettings& settings, const ProxyPass& pass) : proxy_(settings), pass_(pass) {
     this->settings = &settings.gateway;
-    scheme = kScheme;
-    make_codec = &proxy::make_codec;
-    can_stream_unknown_length = settings.http_version == HttpVersion::http_1_1;
+    multiplexed = settings.http_version == HttpVersion::http_2;
+    make_codec = multiplexed ? make_http2 : make_http1;
+    if (multiplexed) alpn = "\2h2";
+    can_stream_unknown_length = settings.http_version != HttpVersion::http_1_0;
   }
   // 0, or the status to end with.
   int aim(Request& request);
@@ -65,7 +91,7 @@ class Plan final : public GatewayPlan {
   }
 
  private:
-  int aim_at_variable(Request& request, ProxyContext& context, bool& own_uri);
+  int aim_at_variable(Request& request, ProxyContext& context, bool& secure, bool& own_uri);
   std::string_view make_uri(Request& request, std::string_view replacement, bool whole) const;
   void add_body_field(Request& request, const BodyLength& body, HeaderId id, std::string_view name,
                       bool wanted, MessageHead& head) const;
@@ -77,16 +103,20 @@ class Plan final : public GatewayPlan {
 int Plan::aim(Request& request) {
   auto& context = request.context<ProxyContext>();
   bool own_uri = false;
+  bool secure = pass_.secure;
   std::string_view replacement = pass_.uri;
   if (pass_.target.empty()) {
     cluster = pass_.cluster;
     context.host = pass_.host_header;
     context.port = pass_.port;
   } else {
-    const int status = aim_at_variable(request, context, own_uri);
+    const int status = aim_at_variable(request, context, secure, own_uri);
     if (status) return status;
     replacement = uri;
   }
+  scheme = secure ? kSecureScheme : kPlainScheme;
+  if (secure) tls = &pass_.tls;
+  tls_name = cluster ? std::string_view(cluster->host) : resolve_host;
   uri = make_uri(request, replacement, own_uri);
   if (uri.empty()) {
     request.log(Severity::error, "zero length URI to proxy");
@@ -97,17 +127,15 @@ int Plan::aim(Request& request) {
   return 0;
 }
 
-int Plan::aim_at_variable(Request& request, ProxyContext& context, bool& own_uri) {
-  const std::string_view text = pass_.target.evaluate(request);
-  if (!starts_without_case(text, kScheme)) {
-    const bool tls = starts_without_case(text, "https://");
-    request.log(Severity::error, tls ? "https protocol requires SSL support"
-                                     : "invalid URL prefix in \"" + std::string(text) + "\"");
+int Plan::aim_at_variable(Request& request, ProxyContext& context, bool& secure, bool& own_uri) {
+  std::string_view text = pass_.target.evaluate(request);
+  if (!take_scheme(text, secure)) {
+    request.log(Severity::error, "invalid URL prefix in \"" + std::string(text) + "\"");
     return 500;
   }
   // Literal addresses need no world, and names are left alone (no_resolve).
   static thread_local conf::VirtualWorld nowhere;
-  const conf::Url url = conf::parse_url(nowhere, text.substr(kScheme.size()), url_rules());
+  const conf::Url url = conf::parse_url(nowhere, text, url_rules(secure));
   if (!url.ok()) {
     request.log(Severity::error, url.problem + " in upstream \"" + url.text + "\"");
     return 500;
@@ -115,7 +143,7 @@ int Plan::aim_at_variable(Request& request, ProxyContext& context, bool& own_uri
   Arena& arena = request.arena();
   std::string host;
   std::string port;
-  name_host(url, host, port);
+  name_host(url, secure, host, port);
   context.host = arena.copy(host);
   context.port = arena.copy(port);
   uri = arena.copy(url.uri.starts_with('?') ? "/" + url.uri : url.uri);
@@ -183,8 +211,8 @@ void Plan::make_head(Request& request, const BodyLength& body, MessageHead& head
     }
   }
   head.target = uri;
-  head.version =
-      proxy_.http_version == HttpVersion::http_1_0 ? Version::http_1_0 : Version::http_1_1;
+  head.version = version_of(proxy_.http_version);
+  if (tls) head.scheme = "https";
   uint64_t given = 0;
   for (const HeaderRule& rule : proxy_.headers.list) {
     given |= uint64_t{1} << static_cast<unsigned>(rule.id);
@@ -253,26 +281,24 @@ void set_pass(Compiler& compiler, Scope& scope, const Statement& at) {
   pass.place = place_of_scope(compiler, scope);
   const conf::Template target = compiler.make_template(at, at.words[1]);
   if (build.content_handler) *build.content_handler = handle;
-  const std::string_view text = at.argument(0);
   if (!target.is_literal()) {
     pass.target = target;
+    pass.secure = true;
     scope.write_own<ProxyPass>() = std::move(pass);
     return;
   }
-  if (starts_without_case(text, "https://")) {
-    return compiler.error(at, "https protocol requires SSL support",
-                          "TLS to upstreams is not part of this version.", &at.words[1]);
+  std::string_view text = at.argument(0);
+  if (!take_scheme(text, pass.secure)) {
+    return compiler.error(at, "invalid URL prefix", "It must begin with http:// or https://.",
+                          &at.words[1]);
   }
-  if (!starts_without_case(text, kScheme)) {
-    return compiler.error(at, "invalid URL prefix", "It must begin with http://.", &at.words[1]);
-  }
-  const conf::Url url = conf::parse_url(compiler.world(), text.substr(kScheme.size()), url_rules());
+  const conf::Url url = conf::parse_url(compiler.world(), text, url_rules(pass.secure));
   if (!url.ok()) {
     return compiler.error(at, url.problem + " in upstream \"" + url.text + "\"", {}, &at.words[1]);
   }
   pass.cluster = compiler.state<UpstreamBuilder>().refer(compiler, at, url);
-  pass.url = text;
-  name_host(url, pass.host_header, pass.port);
+  pass.url = at.argument(0);
+  name_host(url, pass.secure, pass.host_header, pass.port);
   pass.uri = url.uri;
   const Location* location = build.current_location;
   const bool replaces = location && location->kind != Location::Kind::regex &&

@@ -122,7 +122,8 @@ void check_buffers(Compiler& compiler, const GatewaySettings& settings) {
 }
 
 std::string make_traits(const ProxySettings& settings) {
-  return connection_traits(settings.http_version == HttpVersion::http_1_0 ? "http/1.0" : "http/1.1",
+  static constexpr std::string_view kProtocols[] = {"http/1.0", "http/1.1", "http/2"};
+  return connection_traits(kProtocols[static_cast<size_t>(settings.http_version)],
                            settings.gateway);
 }
 
@@ -210,8 +211,18 @@ bool wants_check(Compiler& compiler, const Scope& self, const Scope& parent) {
   return !std::exchange(compiler.state<HttpBuffers>().checked, true);
 }
 
+// The inverse of proxy_pass, where proxy_redirect says nothing else.
+void settle_redirect(Scope& self, const ProxyPass& pass) {
+  if (pass.url.empty()) return;
+  if (self.get<ProxySettings>().redirect.state != RuleList<RewriteRule>::State::unset) return;
+  auto& redirect = self.write<ProxySettings>().redirect;
+  redirect.state = RuleList<RewriteRule>::State::rules;
+  redirect.rules.push_back(inverse_of(pass));
+}
+
 void finish(Compiler& compiler, Scope& self, const Scope* parent) {
-  if (!parent || !self.same<ProxySettings>(*parent)) {
+  const bool changed = !parent || !self.same<ProxySettings>(*parent);
+  if (changed) {
     auto& settings = self.write<ProxySettings>();
     settle_hidden(settings.gateway);
     settle_names(settings.headers, kDefaults);
@@ -221,17 +232,15 @@ void finish(Compiler& compiler, Scope& self, const Scope* parent) {
   }
   const ProxyPass* pass = self.own<ProxyPass>();
   if (!pass) return;
-  if (self.get<ProxySettings>().redirect.state == RuleList<RewriteRule>::State::unset &&
-      !pass->url.empty()) {
-    auto& redirect = self.write<ProxySettings>().redirect;
-    redirect.state = RuleList<RewriteRule>::State::rules;
-    redirect.rules.push_back(inverse_of(*pass));
-  }
-  const std::string traits = make_traits(self.get<ProxySettings>());
-  if (traits == pass->traits) return;
+  settle_redirect(self, *pass);
+  const auto& settings = self.get<ProxySettings>();
+  const std::string traits = make_traits(settings);
+  const bool made = traits == pass->traits && (!pass->secure || pass->tls.context);
+  if (made && !changed) return;
   auto& own = self.write_own<ProxyPass>();
   own.traits = traits;
   own.local_traits = traits + " in " + own.place;
+  if (own.secure) own.tls = make_upstream_tls(compiler, settings.tls, "proxy_");
 }
 
 }  // namespace weir::http::proxy
