@@ -33,9 +33,12 @@ std::span<const conf::Module* const> all_modules() {
       &http::kSplitClientsModule,
       &http::kRewriteModule,
       &http::kProxyModule,
+      &http::kGrpcModule,
+      &http::kGrpcWebModule,
       // Head filters run in this order: what is not sent needs no fields, ranges come last.
       &http::kNotModifiedModule,
       &http::kHeadersModule,
+      &http::kGrpcErrorsModule,
       &http::kRangeModule,
       // stream: phase handlers run in this order.
       &stream::kCoreModule,

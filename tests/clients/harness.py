@@ -250,6 +250,23 @@ def reserve_port():
     return held, held.getsockname()[1]
 
 
+def _listens_http2():
+    held, port = reserve_port()
+    with held, tempfile.TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/logs")
+        with open(f"{folder}/probe.conf", "w", encoding="ascii") as file:
+            file.write("events {} http { access_log off; server { "
+                       f"listen 127.0.0.1:{port} http2; }} }}")
+        return subprocess.run([BINARY, "-t", "-p", folder, "-c", f"{folder}/probe.conf", "-e",
+                               "logs/e", "-g", "pid logs/pid;"], capture_output=True,
+                              check=False).returncode == 0
+
+
+# Does the program speak HTTP/2 to clients?
+HTTP2 = _listens_http2()
+needs_http2 = unittest.skipUnless(HTTP2, "no HTTP/2 to clients in this build")
+
+
 class Service:
     """weir (or nginx), running a configuration in a folder of its own.
 
