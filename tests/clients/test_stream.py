@@ -199,26 +199,18 @@ class Examples(StreamCase):
         wait_until(lambda: re.search(r"TCP 200 13 9 [\d.]+ \"127.0.0.1:\d+\" [\d.]+\n",
                                      weir.read("logs/stream.log")), "the log line")
         client = self.connect(weir.port(8081))
-        name = client.getsockname()
         client.sendall(b"x")
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(client.recv(1), b"")  # no half-close here: the end ends all
 
     def test_proxy_protocol_line(self):
         seen = []
-        done = threading.Event()
-
-        def note(sock):
-            seen.append(receive(sock, 60))
-            done.set()
-
-        first = self.tcp(note)
+        first = self.tcp(lambda sock: seen.append(receive(sock, 60)))
         weir = self.service(harness.example("stream-tcp.conf"), {9001: first, 9002: first})
         client = self.connect(weir.port(8081))
         line = f"PROXY TCP4 127.0.0.1 127.0.0.1 {client.getsockname()[1]} {weir.port(8081)}\r\n".encode()
         client.sendall(b"x" * 60)
-        self.assertTrue(done.wait(harness.PATIENCE))
-        self.assertTrue(any(data == (line + b"x" * 60)[:60] for data in seen), seen)
+        wait_until(lambda: (line + b"x" * 60)[:60] in seen, "the line")  # probes come by, too
 
     def test_tls_routing(self):
         def named(name):
@@ -381,7 +373,8 @@ class Datagrams(StreamCase):
     def test_large_and_empty(self):
         weir = self.service(conf(), {9001: self.echoes()})
         client = self.datagrams(weir.port(8081))
-        for size in (0, 1, 1472, 9000, 60000):
+        # nginx cuts what is larger than its buffer.
+        for size in (0, 1, 1472, 9000) if harness.IS_ORACLE else (0, 1, 1472, 9000, 60000):
             self.assertTrue(self.ask(client, noise(size)), size)
 
 
