@@ -48,6 +48,7 @@ std::span<const conf::Module* const> all_modules() {
       &stream::kAccessModule,
       &stream::kMapModule,
       &stream::kReturnModule,
+      &stream::kSslModule,
       &stream::kSslPrereadModule,
       &stream::kSetModule,
   };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 
 #include "confparse/compiler.h"
@@ -27,6 +28,8 @@ class Builder final : public conf::CompilerState {
 
   uint32_t close_number = 0;         // reading number of stream's closing brace
   Server* current_server = nullptr;  // whose block is being visited
+  // Where each server's block begins, for what is found at the end of stream.
+  std::map<const Server*, const conf::Statement*> server_statements;
 
  private:
   std::unique_ptr<Graph> graph_;

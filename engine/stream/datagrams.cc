@@ -217,7 +217,7 @@ void DatagramListener::take(const net::Address& peer, const net::Address& local,
     return;
   }
   Worker& worker = sessions_.worker();
-  if (worker.connections >= worker.connection_limit) {
+  if (!worker.has_room()) {
     const int64_t now = worker.loop.wall_milliseconds() / 1000;
     if (now == complained_at_) return;
     complained_at_ = now;

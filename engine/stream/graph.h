@@ -47,6 +47,7 @@ struct Listener {
   std::string text;  // of the address, for the log
   size_t resource = 0;
   const Server* default_server = nullptr;
+  std::vector<const Server*> servers;  // in reading order
   ServerNames names;
   bool has_names = false;  // there is a choice, or a capture to be made
   bool proxy_protocol = false;

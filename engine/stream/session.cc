@@ -264,6 +264,8 @@ void Session::detach() {
 void Session::end(void* self) {
   auto* session = static_cast<Session*>(self);
   for (const auto handler : session->graph().hooks.log_handlers) handler(*session);
+  // The farewell of TLS, as far as it goes at once.
+  if (session->content_ && !session->stream_.is_plain()) (void)session->stream_.shutdown();
   delete session;
 }
 

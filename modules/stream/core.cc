@@ -19,12 +19,6 @@ struct TuningSettings {
   Number server_names_hash_max_size, server_names_hash_bucket_size;
 };
 
-// Where each server's block begins, for what nginx finds at the end of stream.
-class ServerPlaces final : public CompilerState {
- public:
-  std::vector<std::pair<const Server*, const Statement*>> servers;
-};
-
 void read_stream(Compiler& compiler, Scope& main, const Statement& statement) {
   Builder& build = builder(compiler);
   Graph& graph = build.graph();
@@ -49,7 +43,7 @@ void read_server(Compiler& compiler, Scope& stream, const Statement& statement) 
   Server& read = *server;
   build.current_server = &read;
   build.graph().servers.push_back(std::move(server));
-  compiler.state<ServerPlaces>().servers.emplace_back(&read, &statement);
+  build.server_statements[&read] = &statement;
   compiler.visit(*statement.block, *read.scope);
   if (!take_server_listens(compiler)) {
     compiler.error_at_close(statement, "no \"listen\" is defined for server",
@@ -179,7 +173,7 @@ void prepare(Compiler& compiler, Scope&) {
 
 void finish(Compiler& compiler, Scope& self, const Scope*) {
   if (self.context() != kStreamServer) return;
-  for (const auto& [server, statement] : compiler.state<ServerPlaces>().servers) {
+  for (const auto& [server, statement] : builder(compiler).server_statements) {
     if (server->scope.get() != &self || server->content) continue;
     compiler.error(*statement, "no handler for server",
                    "a server needs one of proxy_pass, return and pass");

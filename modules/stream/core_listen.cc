@@ -70,9 +70,7 @@ bool read_parameter(Compiler& compiler, const Statement& statement, const conf::
   } else if (text == "proxy_protocol") {
     line.proxy_protocol = true;
   } else if (text == "ssl") {
-    compiler.error(statement, "the \"ssl\" parameter requires ngx_stream_ssl_module",
-                   "this build of weir serves no TLS here yet", &word);
-    return false;
+    line.ssl = true;
   } else if (shared::is_listen_value(text)) {
     line.backlog |= text.starts_with("backlog=");
     return shared::read_listen_value(compiler, statement, word, line.options, line.sets_options);
@@ -194,6 +192,7 @@ void complete_listeners(Compiler& compiler, uint32_t closing_number) {
       listener->text = where.text();
       listener->proxy_protocol = address->proxy_protocol;
       listener->ssl = address->ssl;
+      listener->servers.assign(address->servers.begin(), address->servers.end());
       listener->default_server =
           address->explicit_default ? address->explicit_default : address->servers.front();
       const auto port = std::make_tuple(where.family(), address->options.type, where.port());

@@ -13,6 +13,7 @@ extern const conf::Module kAccessModule;
 extern const conf::Module kMapModule;
 extern const conf::Module kReturnModule;
 extern const conf::Module kSetModule;
+extern const conf::Module kSslModule;
 extern const conf::Module kSslPrereadModule;
 extern const conf::Module kPassModule;
 

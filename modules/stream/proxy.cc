@@ -87,9 +87,34 @@ void set_old_buffer(Compiler& compiler, Scope& scope, const Statement& at) {
                 {}, &at.words[0]);
 }
 
+void set_protocols(Compiler& compiler, Scope& scope, const Statement& statement) {
+  std::string protocols;
+  for (const Word& word : statement.words.subspan(1)) {
+    if (word.text.size() > 255) {
+      compiler.error(statement, "protocol too long", {}, &word);
+      return;
+    }
+    protocols += static_cast<char>(word.text.size());
+    protocols += word.text;
+  }
+  scope.write<ProxySettings>().alpn = std::move(protocols);
+}
+
 constexpr uint32_t kBoth = kStream | kStreamServer;
 
-constexpr Directive kDirectives[] = {
+constexpr Directive kOwnDirectives[] = {
+    {.name = "proxy_ssl",
+     .where = kBoth,
+     .args = {1, 1},
+     .form = Form::flag,
+     .initial = "off",
+     .set = into<&ProxySettings::ssl>,
+     .doc = "TLS to upstreams."},
+    {.name = "proxy_ssl_alpn",
+     .where = kBoth,
+     .args = {1, kNoLimit},
+     .set = set_protocols,
+     .doc = "Protocols offered to upstreams."},
     {.name = "proxy_pass",
      .where = kStreamServer,
      .args = {1, 1},
@@ -203,13 +228,24 @@ constexpr Directive kDirectives[] = {
      .doc = "Deprecated: proxy_buffer_size."},
 };
 
+constexpr auto kDirectives =
+    join_rows(kOwnDirectives, kUpstreamTlsRows<ProxySettings, "proxy_", kBoth>);
+
+void finish(Compiler& compiler, Scope& self, const Scope*) {
+  if (self.context() != kStreamServer || !self.get<ProxySettings>().ssl) return;
+  auto& settings = self.write<ProxySettings>();
+  settings.tls_context = make_client_context(compiler, settings.tls, "proxy_");
+}
+
 }  // namespace
 
 }  // namespace weir::stream::proxy
 
 namespace weir::stream {
 
-const conf::Module kProxyModule{
-    .name = "ngx_stream_proxy_module", .directives = proxy::kDirectives, .root = conf::kStream};
+const conf::Module kProxyModule{.name = "ngx_stream_proxy_module",
+                                .directives = proxy::kDirectives,
+                                .finish = proxy::finish,
+                                .root = conf::kStream};
 
 }  // namespace weir::stream

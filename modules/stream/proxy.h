@@ -13,6 +13,7 @@
 #include "engine/net/address.h"
 #include "engine/stream/session.h"
 #include "engine/upstream/cluster.h"
+#include "modules/shared/upstream_tls.h"
 
 // ngx_stream_proxy_module: proxy.cc holds the directives, proxy_run.cc what both kinds of session
 // do (choosing a server, retries, facts), proxy_connection.cc and proxy_datagram.cc the rest.
@@ -40,6 +41,10 @@ struct ProxySettings {
   std::optional<conf::Bytes> socket_rcvbuf, socket_sndbuf;
   std::optional<conf::Number> responses;  // none: as many as come
   conf::Number requests{0};
+  bool ssl = false;
+  UpstreamTlsSettings tls;
+  std::string alpn;  // proxy_ssl_alpn, each with its length ahead
+  std::shared_ptr<const tls::ClientContext> tls_context;  // where ssl is on
 };
 
 // proxy_pass of one server.

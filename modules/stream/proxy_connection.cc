@@ -4,6 +4,7 @@
 #include "engine/event/loop.h"
 #include "engine/net/relay.h"
 #include "engine/net/socket_options.h"
+#include "engine/tls/layer.h"
 #include "modules/stream/proxy_run.h"
 
 // A client's connection, passed to an upstream's.
@@ -33,6 +34,10 @@ class ProxyConnection final : public ProxyRun,
  public:
   explicit ProxyConnection(Session& session)
       : ProxyRun(session), timer_(&ProxyConnection::connect_time, this) {}
+  ~ProxyConnection() override {
+    // The farewell of TLS, as far as it goes at once.
+    if (relay_ && !upstream_.is_plain()) (void)upstream_.shutdown();
+  }
 
   void update() override {
     if (relay_) {
@@ -48,8 +53,8 @@ class ProxyConnection final : public ProxyRun,
   }
 
   // SocketHandler of the upstream while it connects.
-  void on_readable() override {}
-  void on_writable() override;
+  void on_readable() override { go_on(); }
+  void on_writable() override { go_on(); }
 
   void relay_over(Over how, bool by_upstream, int error) override;
   void relay_read_failed(bool by_upstream, int error) override;
@@ -60,10 +65,19 @@ class ProxyConnection final : public ProxyRun,
   uint64_t upstream_received() const override { return relay_ ? relay_->second_received() : 0; }
   int descriptor() const override { return upstream_.descriptor(); }
   static void connect_time(void* self);
+  void go_on();
+  void established();
+  // What goes ahead of the handshake. False: the rest waits, or the attempt has failed.
+  bool send_header();
+  void begin_handshake();
+  void shake_hands();
   void start_relay();
 
   net::Stream upstream_;
   Timer timer_;
+  tls::ClientLayer* layer_ = nullptr;  // upstream_'s
+  bool connecting_ = false;
+  Chain header_;  // the PROXY protocol's, before TLS
   std::optional<net::Relay> relay_;
 };
 
@@ -80,8 +94,9 @@ void ProxyConnection::open(const net::Address& peer) {
                    net::failure_text(result, peer, options), result.error);
       return attempt_failed();
     case net::ConnectResult::State::connected:
-      return start_relay();
+      return established();
     case net::ConnectResult::State::pending:
+      connecting_ = true;
       timer_.arm(worker_.loop, static_cast<uint64_t>(settings_.connect_timeout.value));
   }
 }
@@ -90,18 +105,101 @@ void ProxyConnection::connect_time(void* self) {
   auto& run = *static_cast<ProxyConnection*>(self);
   if (run.session_.finished()) return;
   run.session_.log(Severity::error, "upstream timed out", ETIMEDOUT);
+  run.layer_ = nullptr;
+  run.header_ = {};
+  run.connecting_ = false;
   run.upstream_.close();
   run.attempt_failed();
 }
 
-void ProxyConnection::on_writable() {
+void ProxyConnection::go_on() {
   if (session_.finished() || relay_) return;
-  timer_.cancel();
+  if (layer_) return shake_hands();
+  if (!connecting_) {
+    if (!header_.empty() && send_header()) begin_handshake();
+    return;
+  }
+  connecting_ = false;
   if (const int error = upstream_.socket().connect_error()) {
+    timer_.cancel();
     session_.log(is_usual(error) ? Severity::error : Severity::crit, "connect() failed", error);
     upstream_.close();
     return attempt_failed();
   }
+  established();
+}
+
+void ProxyConnection::established() {
+  if (!settings_.ssl) {
+    timer_.cancel();
+    return start_relay();
+  }
+  timer_.arm(worker_.loop, static_cast<uint64_t>(settings_.connect_timeout.value));
+  const std::string header = proxy_header();
+  if (!header.empty()) header_.push(Slice::copy_of(header));
+  if (send_header()) begin_handshake();
+}
+
+bool ProxyConnection::send_header() {
+  if (header_.empty()) return true;
+  session_.set_activity("sending PROXY protocol header to upstream");
+  const net::WriteResult result = upstream_.write(header_);
+  if (result.state == net::WriteResult::State::done) return true;
+  if (result.state == net::WriteResult::State::failed) {
+    timer_.cancel();
+    session_.log(Severity::error, "send() failed", result.error);
+    upstream_.close();
+    attempt_failed();
+  }
+  return false;
+}
+
+void ProxyConnection::begin_handshake() {
+  session_.set_activity("SSL handshaking to upstream");
+  const UpstreamTlsSettings& settings = settings_.tls;
+  if (!settings_.tls_context) return session_.finish(500);
+  std::string name(settings.name.empty() ? std::string_view(cluster().host)
+                                         : settings.name.evaluate(session_));
+  // It may have a port, as in a name made of variables.
+  const size_t bracket = name.rfind(']');
+  const size_t colon = name.rfind(':');
+  const bool is_six = name.starts_with('[');
+  if (colon != std::string::npos && (is_six ? colon == bracket + 1 : name.find(':') == colon)) {
+    name.resize(colon);
+  }
+  tls::ClientParameters parameters;
+  parameters.verify_name = name;
+  if (settings.server_name) parameters.server_name = name;
+  parameters.alpn = settings_.alpn;
+  parameters.peer = attempt().peer;
+  tls::Credential credential;
+  if (settings.late_certificate()) {
+    credential.certificate = settings.certificate.evaluate(session_);
+    credential.key = settings.certificate_key.evaluate(session_);
+    if (!credential.certificate.empty()) parameters.credential = &credential;
+  }
+  auto layer = std::make_unique<tls::ClientLayer>(settings_.tls_context, parameters);
+  layer_ = layer.get();
+  upstream_.set_layer(std::move(layer), this);
+  shake_hands();
+}
+
+void ProxyConnection::shake_hands() {
+  switch (layer_->handshake(upstream_.socket())) {
+    case tls::HandshakeState::would_block:
+      return;
+    case tls::HandshakeState::failed: {
+      timer_.cancel();
+      const net::LayerFailure* failure = layer_->failure();
+      if (failure) session_.log(failure->severity, failure->text, failure->error_number);
+      layer_ = nullptr;
+      upstream_.close();
+      return attempt_failed();
+    }
+    case tls::HandshakeState::done:
+      break;
+  }
+  timer_.cancel();
   start_relay();
 }
 
@@ -120,7 +218,7 @@ void ProxyConnection::start_relay() {
   options.first_rate = rate(settings_.upload_rate);
   options.second_rate = rate(settings_.download_rate);
   relay_.emplace(worker_.loop, *this, session_.client(), upstream_, options);
-  const std::string header = proxy_header();
+  const std::string header = settings_.ssl ? std::string() : proxy_header();
   if (!header.empty()) relay_->to_second().push(Slice::copy_of(header));
   relay_->start();
 }

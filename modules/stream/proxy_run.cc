@@ -141,7 +141,7 @@ void ProxyRun::next() {
     return session_.finish(502);
   }
   if (!counted_) {
-    if (worker_.connections >= worker_.connection_limit) {
+    if (!worker_.has_room()) {
       session_.log(Severity::alert,
                    std::to_string(worker_.connection_limit) + " worker_connections are not enough");
       return session_.finish(500);

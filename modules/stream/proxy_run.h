@@ -47,6 +47,7 @@ class ProxyRun : public Content {
   std::string proxy_header();
   // A rate of the configuration, bytes a second; 0: no limit.
   uint64_t rate(const conf::Template& setting);
+  const upstream::Cluster& cluster() const { return *cluster_; }
   UpstreamAttempt& attempt() { return record_.attempts.back(); }
   uint64_t attempt_age() const { return worker_.loop.now() - attempt_started_; }
 

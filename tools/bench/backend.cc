@@ -1,6 +1,7 @@
 // The smallest backend that a benchmark needs: one thread, epoll, keep-alive. Answers every request
 // with the body its target asks for (see wire.h); a request that carries Upgrade becomes an echo of
-// raw bytes. Prints the port it listens on and serves until standard input ends.
+// raw bytes. Datagrams to the same port are sent back. Prints the port it listens on and serves
+// until standard input ends.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -41,6 +42,7 @@ class Backend {
     if (!listen()) return 1;
     epoll_ = epoll_create1(EPOLL_CLOEXEC);
     watch(epoll_, listener_, EPOLLIN, &listener_);
+    watch(epoll_, datagrams_, EPOLLIN, &datagrams_);
     watch(epoll_, STDIN_FILENO, EPOLLIN, nullptr);
     std::array<epoll_event, 256> events;
     for (;;) {
@@ -50,6 +52,8 @@ class Backend {
         if (target == nullptr) return 0;
         if (target == &listener_) {
           accept_all();
+        } else if (target == &datagrams_) {
+          return_datagrams();
         } else {
           serve(*static_cast<Connection*>(target));
         }
@@ -72,9 +76,23 @@ class Backend {
     if (bind(listener_, reinterpret_cast<sockaddr*>(&address), length) != 0) return false;
     if (::listen(listener_, 8192) != 0) return false;
     getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length);
+    datagrams_ = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    if (bind(datagrams_, reinterpret_cast<sockaddr*>(&address), length) != 0) return false;
     printf("%d\n", ntohs(address.sin_port));
     fflush(stdout);
     return true;
+  }
+
+  void return_datagrams() {
+    for (;;) {
+      sockaddr_in peer{};
+      socklen_t length = sizeof peer;
+      auto* address = reinterpret_cast<sockaddr*>(&peer);
+      const ssize_t count =
+          recvfrom(datagrams_, buffer_.data(), buffer_.size(), 0, address, &length);
+      if (count < 0) return;
+      (void)sendto(datagrams_, buffer_.data(), static_cast<size_t>(count), 0, address, length);
+    }
   }
 
   void accept_all() {
@@ -172,6 +190,7 @@ class Backend {
   }
 
   int listener_ = -1;
+  int datagrams_ = -1;
   int epoll_ = -1;
   std::string pattern_ = weir::bench::make_pattern();
   std::vector<char> buffer_ = std::vector<char>(size_t{64} << 10);

@@ -2,11 +2,11 @@
 //
 //   bench_client MODE PORT CONNECTIONS TARGETS
 //
-// MODE is `requests` (keep-alive), `connect` (a connection for each request) or `tunnel` (echo of
-// 64 bytes after an upgrade). TARGETS is a file of lines "host target", used in turn. Opens its
-// connections, makes one exchange on each, and prints "ready". Then, for each line "N" on standard
-// input, makes N exchanges and prints "done SECONDS". Ends with standard input. Anything wrong: a
-// sentence, status 1.
+// MODE is `requests` (keep-alive), `connect` (a connection for each request), `tunnel` (echo of
+// 64 bytes after an upgrade) or `datagrams` (echo of 64 bytes by UDP). TARGETS is a file of lines
+// "host target", used in turn. Opens its connections, makes one exchange on each, and prints
+// "ready". Then, for each line "N" on standard input, makes N exchanges and prints "done SECONDS".
+// Ends with standard input. Anything wrong: a sentence, status 1.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -54,7 +54,7 @@ struct Connection {
   std::string message;
 };
 
-enum class Mode { requests, connect, tunnel };
+enum class Mode { requests, connect, tunnel, datagrams };
 
 class Client {
  public:
@@ -113,8 +113,8 @@ class Client {
 
   // A new connection, and its first exchange.
   void begin(Connection& connection) {
-    connection.tunnel = false;
-    connection.descriptor = socket(AF_INET, SOCK_STREAM, 0);
+    connection.tunnel = mode_ == Mode::datagrams;
+    connection.descriptor = socket(AF_INET, connection.tunnel ? SOCK_DGRAM : SOCK_STREAM, 0);
     const int on = 1;
     setsockopt(connection.descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     while (::connect(connection.descriptor, reinterpret_cast<sockaddr*>(&address_),
@@ -122,6 +122,7 @@ class Client {
       if (errno != EINTR) wrong(std::string("connect: ") + strerror(errno));
     }
     watch(epoll_, connection.descriptor, EPOLLIN, &connection);
+    if (mode_ == Mode::datagrams) return next(connection);
     request(connection);
   }
 
@@ -236,13 +237,15 @@ class Client {
 
 int main(int count, char** arguments) {
   const std::string mode = count == 5 ? arguments[1] : "";
-  if (mode != "requests" && mode != "connect" && mode != "tunnel") {
-    fprintf(stderr, "usage: bench_client requests|connect|tunnel PORT CONNECTIONS TARGETS\n");
+  if (mode != "requests" && mode != "connect" && mode != "tunnel" && mode != "datagrams") {
+    fprintf(stderr,
+            "usage: bench_client requests|connect|tunnel|datagrams PORT CONNECTIONS TARGETS\n");
     return 2;
   }
   const Mode kind = mode == "requests"  ? Mode::requests
                     : mode == "connect" ? Mode::connect
-                                        : Mode::tunnel;
+                    : mode == "tunnel"  ? Mode::tunnel
+                                        : Mode::datagrams;
   std::make_unique<Client>(kind, static_cast<uint16_t>(std::stoul(arguments[2])),
                            std::stoul(arguments[3]), arguments[4])
       ->run();

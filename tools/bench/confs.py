@@ -45,6 +45,21 @@ def plain(port, backend):
 """
 
 
+def stream(port, backend):
+    """Connections and datagrams, passed on as they are."""
+    return f"""
+worker_processes 1;
+worker_rlimit_nofile 20000;
+error_log logs/error.log;
+events {{ worker_connections 19000; }}
+stream {{
+    proxy_timeout 1h;
+    server {{ listen 127.0.0.1:{port} backlog=8192; proxy_pass 127.0.0.1:{backend}; }}
+    server {{ listen 127.0.0.1:{port} udp; proxy_pass 127.0.0.1:{backend}; }}
+}}
+"""
+
+
 SERVERS = 30
 LOCATIONS = 20
 
@@ -152,4 +167,8 @@ TARGETS = {
     "connect": [("localhost", "/b128")],
     "tunnel": [("localhost", "/tunnel/b0")],
     "realistic": realistic_targets(),
+    "stream-echo": [("localhost", "/b0")],
+    "stream-bulk": [("localhost", "/b4194304")],
+    "stream-connect": [("localhost", "/b128")],
+    "stream-datagram": [("localhost", "/b0")],
 }

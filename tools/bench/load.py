@@ -13,6 +13,10 @@ LOADS = {
     "1m": ("request, 1 MB", "requests", 400, 16, 0.70),
     "tunnel": ("tunnel echo, 64 B", "tunnel", 20000, 16, 0.90),
     "connect": ("request on a new connection", "connect", 5000, 16, None),
+    "stream-echo": ("stream echo, 64 B", "tunnel", 20000, 16, 0.95),
+    "stream-bulk": ("stream, 4 MB", "requests", 150, 4, 0.50),
+    "stream-connect": ("stream session of one request", "connect", 5000, 16, 0.95),
+    "stream-datagram": ("stream datagram echo, 64 B", "datagrams", 20000, 16, 0.90),
 }
 
 
@@ -34,17 +38,21 @@ def measure_load(options, folder, table):
     backend = Backend(options)
     plain = both(options, folder, lambda port: confs.plain(port, backend.port))
     real = None
+    stream = None
     for name in wanted:
         what, mode, count, connections, target = LOADS[name]
         pair = plain
         if name == "realistic":
             real = both(options, folder, lambda port: confs.realistic(port, backend.port))
             pair = real
+        if name.startswith("stream-"):
+            stream = stream or both(options, folder, lambda port: confs.stream(port, backend.port))
+            pair = stream
         targets = targets_file(folder, name, confs.TARGETS[name])
         count = max(connections, int(count * options.scale))
         nginx, weir = rounds(options, pair, mode, targets, connections, count)
         table.paired(what, "µs CPU", nginx, weir, target)
-    for service in plain + (real or []):
+    for service in plain + (real or []) + (stream or []):
         service.stop()
 
 
@@ -66,12 +74,14 @@ def rounds(options, pair, mode, targets, connections, count):
 
 def measure_memory(options, folder, table):
     backend = Backend(options)
-    for what, mode, name, target in (
-            ("idle keep-alive connection", "requests", "small", 1.0),
-            ("idle tunnel", "tunnel", "tunnel", 0.10)):
+    for what, mode, name, target, conf in (
+            ("idle keep-alive connection", "requests", "small", 1.0, confs.plain),
+            ("idle tunnel", "tunnel", "tunnel", 0.10, confs.plain),
+            ("idle stream session", "tunnel", "stream-echo", 0.15, confs.stream),
+            ("idle datagram session", "datagrams", "stream-datagram", None, confs.stream)):
         targets = targets_file(folder, name, confs.TARGETS[name])
         sizes = []
-        for service in both(options, folder, lambda port: confs.plain(port, backend.port)):
+        for service in both(options, folder, lambda port: conf(port, backend.port)):  # noqa: B023
             # What the first connections cost once (pools, code) is not what each costs.
             first = Client(options, mode, service.port, 200, targets)
             before = private_memory(service.worker())

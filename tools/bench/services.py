@@ -110,8 +110,11 @@ class Service:
             os.makedirs(os.path.join(self.folder, part))
         self.held, self.port = reserve_port()
         self.conf = os.path.join(self.folder, "bench.conf")
+        text = make(self.port)
+        if os.path.basename(binary) == "nginx" and "\nstream {" in text:  # Debian's has it as a module
+            text = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n" + text
         with open(self.conf, "w", encoding="ascii") as file:
-            file.write(make(self.port))
+            file.write(text)
         self.process = None
 
     def command(self, *more):
