@@ -48,6 +48,12 @@ void Exchange::choose_server() {
   main_->scope_ = server->scope.get();
 }
 
+Request& Exchange::stand_in(const VirtualServer& server) {
+  main_->server_ = &server;
+  main_->scope_ = server.scope.get();
+  return *main_;
+}
+
 // A status to refuse the request with; 0: it may go on.
 int Exchange::refused_by_tls() {
   Request& main = *main_;

@@ -96,6 +96,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   Codec& codec() { return *codec_; }
   Worker& worker() { return sessions_.worker(); }
   const ConnectionFacts& facts() const { return *facts_; }
+  tls::ServerLayer* tls() { return tls_; }  // null: plain
   net::Stream& stream() { return *stream_; }
   // Bytes written to the peer so far, and the position that the output queued now will reach.
   uint64_t written() const { return written_; }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/http/core_settings.h"
+#include "engine/http/exchange.h"
 #include "engine/http/graph.h"
 #include "engine/http/http2_settings.h"
 #include "engine/http/session.h"
@@ -11,6 +12,7 @@
 #include "engine/log/error_log.h"
 #include "engine/net/proxy_protocol.h"
 #include "engine/tls/inspect.h"
+#include "engine/tls/late_credentials.h"
 #include "engine/tls/server_settings.h"
 #include "engine/worker.h"
 
@@ -49,6 +51,13 @@ std::shared_ptr<const tls::ServerContext> SessionHandshake::choose(std::string_v
 std::string_view SessionHandshake::alpn_protocols() {
   const bool http2 = listener_.http2 || server_->scope->get<Http2Settings>().enabled;
   return http2 ? kHttp2 : kHttp1;
+}
+
+// Names with variables are evaluated by an exchange that has no request yet.
+bool SessionHandshake::load_credentials() {
+  Exchange probe(session_, 0, generation_, listener_);
+  Request& request = probe.stand_in(*server_);
+  return tls::load_late_credentials(*session_.tls(), settings_of(*server_), request);
 }
 
 Session::State Session::first_state() const {
@@ -127,7 +136,7 @@ bool Session::begin_handshake() {
     close(false);
     return false;
   }
-  handshake_ = std::make_unique<SessionHandshake>(worker().generation, *listener_);
+  handshake_ = std::make_unique<SessionHandshake>(*this, worker().generation, *listener_);
   auto layer = std::make_unique<tls::ServerLayer>(context, *handshake_);
   tls_ = layer.get();
   facts_->tls = tls_;

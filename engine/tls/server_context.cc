@@ -10,6 +10,7 @@
 #include "engine/tls/error.h"
 #include "engine/tls/layer.h"
 #include "engine/tls/material.h"
+#include "engine/tls/material_checks.h"
 #include "engine/tls/session_store.h"
 #include "engine/tls/tickets.h"
 
@@ -79,22 +80,18 @@ const ServerContext* session_context(SSL* connection) {
   return layer ? &layer->first_context() : nullptr;
 }
 
-SessionStore& store_of(const ServerContext& context) {
-  const SessionCacheOptions& cache = context.options().session_cache;
-  return SessionStore::named(cache.zone, cache.zone_size);
-}
-
 int on_new_session(SSL* connection, SSL_SESSION* session) {
   const ServerContext* context = session_context(connection);
   const int size = i2d_SSL_SESSION(session, nullptr);
-  if (!context || size <= 0 || static_cast<size_t>(size) > SessionStore::kLargestSession) return 0;
+  if (!context || size <= 0 || static_cast<size_t>(size) > session_store::kLargestSession) return 0;
   std::string bytes(static_cast<size_t>(size), '\0');
   auto* to = reinterpret_cast<unsigned char*>(bytes.data());
   i2d_SSL_SESSION(session, &to);
   unsigned id_size = 0;
   const unsigned char* id = SSL_SESSION_get_id(session, &id_size);
-  store_of(*context).add({reinterpret_cast<const char*>(id), id_size}, bytes,
-                         std::time(nullptr) + context->options().session_timeout);
+  session_store::add(*context->options().session_cache.memory,
+                     {reinterpret_cast<const char*>(id), id_size}, bytes,
+                     std::time(nullptr) + context->options().session_timeout);
   OPENSSL_cleanse(bytes.data(), bytes.size());
   return 0;
 }
@@ -103,8 +100,9 @@ SSL_SESSION* on_find_session(SSL* connection, const unsigned char* id, int id_si
   *copy = 0;
   const ServerContext* context = session_context(connection);
   if (!context) return nullptr;
-  const std::string bytes =
-      store_of(*context).find({reinterpret_cast<const char*>(id), static_cast<size_t>(id_size)});
+  const std::string bytes = session_store::find(
+      *context->options().session_cache.memory,
+      {reinterpret_cast<const char*>(id), static_cast<size_t>(id_size)}, std::time(nullptr));
   if (bytes.empty()) return nullptr;
   const auto* from = reinterpret_cast<const unsigned char*>(bytes.data());
   return d2i_SSL_SESSION(nullptr, &from, static_cast<long>(bytes.size()));
@@ -115,7 +113,8 @@ void on_remove_session(SSL_CTX* native, SSL_SESSION* session) {
   if (!context) return;
   unsigned size = 0;
   const unsigned char* id = SSL_SESSION_get_id(session, &size);
-  store_of(*context).remove({reinterpret_cast<const char*>(id), size});
+  session_store::remove(*context->options().session_cache.memory,
+                        {reinterpret_cast<const char*>(id), size});
 }
 
 void set_session_cache(SSL_CTX* native, const ServerOptions& options) {
@@ -138,7 +137,7 @@ void set_session_cache(SSL_CTX* native, const ServerOptions& options) {
   if (!builtin) mode |= SSL_SESS_CACHE_NO_INTERNAL;
   SSL_CTX_set_session_cache_mode(native, mode);
   if (builtin && cache.builtin_size >= 0) SSL_CTX_sess_set_cache_size(native, cache.builtin_size);
-  if (cache.kind != Kind::shared) return;
+  if (cache.kind != Kind::shared || !cache.memory) return;
   SSL_CTX_sess_set_new_cb(native, on_new_session);
   SSL_CTX_sess_set_get_cb(native, on_find_session);
   SSL_CTX_sess_set_remove_cb(native, on_remove_session);

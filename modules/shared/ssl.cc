@@ -6,6 +6,7 @@
 #include "confparse/value.h"
 #include "engine/log/error_log.h"
 #include "engine/tls/material_checks.h"
+#include "engine/zone/registry.h"
 
 namespace weir::shared::ssl {
 namespace {
@@ -15,7 +16,7 @@ using conf::Word;
 using tls::ServerOptions;
 using tls::ServerSettings;
 
-constexpr size_t kLeastZone = 8 * 4096;  // nginx: eight pages
+constexpr size_t kLeastZone = zone::kSmallestZone;
 
 std::string quoted(std::string_view text) {
   return "\"" + std::string(text) + "\"";
@@ -52,6 +53,12 @@ constexpr std::pair<std::string_view, tls::Protocol> kProtocols[] = {
     {"TLSv1", tls::Protocol::tlsv1},     {"TLSv1.1", tls::Protocol::tlsv1_1},
     {"TLSv1.2", tls::Protocol::tlsv1_2}, {"TLSv1.3", tls::Protocol::tlsv1_3},
 };
+
+// http's zones are not stream's; the number is that of the structs in them.
+std::string zone_kind(const Scope& scope, std::string_view what) {
+  const bool stream = (scope.context() & (conf::kStream | conf::kStreamServer)) != 0;
+  return std::string(stream ? "stream " : "http ") + std::string(what) + " 1";
+}
 
 void add_name(Compiler& compiler, const Statement& statement, std::vector<Template>& list) {
   Template name = compiler.make_template(statement, statement.words[1]);
@@ -204,6 +211,9 @@ void set_session_cache(Compiler& compiler, Scope& scope, const Statement& statem
       cache.kind = Kind::shared;
       cache.zone = rest.substr(0, colon);
       cache.zone_size = *size;
+      cache.memory = zone::registry(compiler).declare(compiler, statement, cache.zone, *size,
+                                                      zone_kind(scope, "ssl_session"));
+      if (!cache.memory) return;
     } else {
       return invalid(word);
     }
@@ -244,7 +254,7 @@ void set_ocsp_cache(Compiler& compiler, Scope& scope, const Statement& statement
   const std::string_view text = statement.argument(0);
   auto& options = options_of(scope);
   if (text == "off") {
-    options.ocsp_cache.clear();
+    options.ocsp_cache.reset();
     return;
   }
   const std::string_view rest = text.starts_with("shared:") ? text.substr(7) : std::string_view();
@@ -262,8 +272,8 @@ void set_ocsp_cache(Compiler& compiler, Scope& scope, const Statement& statement
                    &statement.words[1]);
     return;
   }
-  options.ocsp_cache = rest.substr(0, colon);
-  options.ocsp_cache_size = *size;
+  options.ocsp_cache = zone::registry(compiler).declare(compiler, statement, rest.substr(0, colon),
+                                                        *size, zone_kind(scope, "ssl_ocsp"));
 }
 
 void set_certificate_cache(Compiler& compiler, Scope& scope, const Statement& statement) {
@@ -339,6 +349,8 @@ void finish_server(Compiler& compiler, Scope& scope, std::string_view id_context
   auto& settings = scope.write<ServerSettings>();
   settings.context.reset();
   if (!pair_credentials(compiler, settings)) return;
+  settings.folder = compiler.full_path("x", true);
+  settings.folder.pop_back();
   ServerOptions& options = settings.options;
   options.id_context = id_context;
   const bool needs_ca = options.verify == tls::ClientVerification::on ||

@@ -1,6 +1,7 @@
 #include "engine/tls/layer.h"
 
 #include "engine/tls/inspect.h"
+#include "engine/zone/zone.h"
 #include "tests/engine/tls/rig.h"
 
 using namespace tls_test;
@@ -196,7 +197,7 @@ TEST_CASE("an upstream's certificate is verified against its name", "[tls]") {
     options.trusted_certificate = "/stranger.pem";
     rig.connect(files.make(options), named("localhost"));
     CHECK_FALSE(rig.shake_hands());
-    CHECK(rig.client.failure.find("upstream SSL certificate verify error: (20:") == 0);
+    CHECK(rig.client.failure.find("upstream SSL certificate verify error: (21:") == 0);
   }
 }
 
@@ -265,8 +266,13 @@ TEST_CASE("sessions are resumed, and not across different verification", "[tls]"
   options.protocols = version;
   options.tickets = tickets;
   options.session_cache.kind = tls::SessionCacheOptions::Kind::shared;
-  options.session_cache.zone = "sessions";
+  options.session_cache.zone = "sessions" + std::to_string(version) + std::to_string(tickets);
   options.session_cache.zone_size = 1 << 20;
+  zone::ZoneRequest request;
+  request.name = "sessions";
+  request.size = 1 << 20;
+  options.session_cache.memory = std::make_shared<zone::Zone>(request);
+  REQUIRE(options.session_cache.memory->attach_private());
   ServerOptions stricter = options;
   stricter.verify = tls::ClientVerification::optional;
   stricter.client_certificate = "/ca.pem";

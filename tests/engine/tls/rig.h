@@ -62,7 +62,10 @@ struct Chooser final : tls::ServerUser {
     return chosen;
   }
   std::string_view alpn_protocols() override { return alpn; }
-  bool load_credentials() override { return layer && layer->use_credential(credential); }
+  bool load_credentials() override {
+    tls::LoadedCredential loaded;
+    return layer && layer->load(credential, loaded) && layer->use(loaded);
+  }
   std::string asked;
   std::shared_ptr<const tls::ServerContext> chosen;
   std::string alpn;
