@@ -358,7 +358,7 @@ bool ServerContextMaker::make() {
   policy += std::to_string(static_cast<int>(options.ocsp)) + options.ocsp_responder;
   made->policy_digest_ = made->material_->id_context = digest_of(policy);
   if (!set_parameters() || !read_ticket_keys() || !read_staple()) return false;
-  if (!parts.run(options.commands)) return false;
+  if (!parts.run(world, options.commands)) return false;
   tell_unsupported();
   connect();
   return true;
