@@ -42,6 +42,7 @@ void Exchange::choose_server() {
   if (negotiated != nullptr && name != head_->host && !head_->host.empty()) {
     if (server == nullptr) server = listener_.default_server;
     misdirected_ = options_of(*server).verify != tls::ClientVerification::off;
+    if (misdirected_) server = negotiated;  // which answers 421
   }
   if (server == nullptr) return;
   main_->server_ = server;

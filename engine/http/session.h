@@ -170,7 +170,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool read_proxy_header_before_tls();
   bool shake_hands();
   bool begin_handshake();
-  void log_handshake_failure();
+  bool log_tls_failure(const char* activity);
   bool policy_changed(const std::string& before) const;
   bool prepare_for_request();
   bool look_up_listener();

@@ -103,7 +103,7 @@ bool Session::shake_hands() {
     case tls::HandshakeState::would_block:
       return false;
     case tls::HandshakeState::failed:
-      log_handshake_failure();
+      log_tls_failure(" while SSL handshaking");
       close(false);
       return false;
     case tls::HandshakeState::done:
@@ -144,12 +144,14 @@ bool Session::begin_handshake() {
   return true;
 }
 
-void Session::log_handshake_failure() {
-  const net::LayerFailure* failure = tls_->failure();
-  if (!failure) return;
+// What OpenSSL said of the connection's failure. False: nothing.
+bool Session::log_tls_failure(const char* activity) {
+  const net::LayerFailure* failure = tls_ ? tls_->failure() : nullptr;
+  if (!failure || failure->text.empty()) return false;
   std::string text = failure->text;
   if (failure->error_number != 0) text += error_number_text(failure->error_number);
-  log(failure->severity, text + " while SSL handshaking");
+  log(failure->severity, text + activity);
+  return true;
 }
 
 // After a change of configuration: would the client shake hands with the same server today?

@@ -72,7 +72,9 @@ class Layer : public net::Layer {
   // After that: false goes on waiting (for OCSP); the user is told when to call again.
   virtual bool confirm() { return true; }
   void fail(Severity severity, std::string text, int error_number = 0);
-  void set_buffer_size(size_t size) { buffer_size_ = static_cast<uint32_t>(size); }
+  void set_buffer_size(size_t size) {
+    if (size > 0) buffer_size_ = static_cast<uint32_t>(size);
+  }
   void set_early(std::string bytes) { early_ = std::make_unique<std::string>(std::move(bytes)); }
 
   ssl_st* native_;

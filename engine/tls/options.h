@@ -102,6 +102,7 @@ struct ClientOptions {
 struct Problem {
   Severity severity = Severity::emerg;
   std::string text;
+  bool placed = false;  // nginx adds the place it had read to: the end of the block
 };
 using Problems = std::vector<Problem>;
 

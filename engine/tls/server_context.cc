@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 
+#include "engine/log/error_log.h"
 #include "engine/tls/context.h"
 #include "engine/tls/context_data.h"
 #include "engine/tls/error.h"
@@ -249,7 +250,10 @@ bool ServerContextMaker::read_ticket_keys() {
     const auto bytes = world.read_file(path);
     TicketKey key;
     if (!bytes.ok() || !parse_ticket_key(bytes.value, key)) {
-      return parts.failed("\"" + path + "\" must be 48 or 80 bytes");
+      parts.failed(bytes.ok() ? "\"" + path + "\" must be 48 or 80 bytes"
+                              : "open() \"" + path + "\" failed" + error_number_text(bytes.error));
+      parts.problems.back().placed = true;
+      return false;
     }
     made->material_->ticket_keys.push_back(key);
     digest += "k" + digest_of(bytes.value);

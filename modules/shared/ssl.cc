@@ -224,19 +224,7 @@ void set_session_cache(Compiler& compiler, Scope& scope, const Statement& statem
 void set_ticket_key(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& keys = options_of(scope).ticket_keys;
   if (compiler.first_use(scope)) keys.clear();
-  const std::string path = compiler.full_path(statement.argument(0), true);
-  const auto bytes = compiler.world().read_file(path);
-  if (!bytes.ok()) {
-    compiler.error(statement, "open() " + quoted(path) + " failed" + error_number_text(bytes.error),
-                   {}, &statement.words[1]);
-    return;
-  }
-  if (bytes.value.size() != 48 && bytes.value.size() != 80) {
-    compiler.error(statement, quoted(path) + " must be 48 or 80 bytes",
-                   "as made by: openssl rand 80 > ticket.key", &statement.words[1]);
-    return;
-  }
-  keys.push_back(path);
+  keys.push_back(compiler.full_path(statement.argument(0), true));
 }
 
 void set_ocsp(Compiler& compiler, Scope& scope, const Statement& statement) {
@@ -316,6 +304,15 @@ void set_ech_file(Compiler&, Scope& scope, const Statement& statement) {
 
 namespace {
 
+// An error with the place of the block's end.
+void error_at_end(Compiler& compiler, std::string text) {
+  static const Word word{"http", {}, 0};
+  Statement closing;
+  closing.words = {&word, 1};
+  closing.terminator = compiler.root_block().close;
+  compiler.error(closing, std::move(text));
+}
+
 // Pairs certificates with keys; those with variables wait for a connection. False: reported.
 bool pair_credentials(Compiler& compiler, ServerSettings& settings) {
   settings.options.credentials.clear();
@@ -369,6 +366,10 @@ void finish_server(Compiler& compiler, Scope& scope, std::string_view id_context
   tls::Problems problems;
   settings.context = tls::ServerContext::make(compiler.world(), options, problems);
   for (tls::Problem& problem : problems) {
+    if (problem.placed) {
+      error_at_end(compiler, std::move(problem.text));
+      continue;
+    }
     compiler.error_without_place(std::move(problem.text), problem.severity);
   }
 }

@@ -190,6 +190,33 @@ http {
                 self.assertIn("Reused, ", s_client(port, "-tls1_2", "-sess_in", session.name, "-ign_eof", data=ask))
 
 
+class EarlyData(Tls):
+    def test_a_request_in_early_data(self):
+        weir = self.serve("""
+events { }
+http {
+    server {
+        listen 127.0.0.1:8443 ssl;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_early_data on;
+        ssl_certificate certs/localhost.pem;
+        ssl_certificate_key certs/localhost.key;
+        location / { return 200 "early=$ssl_early_data reused=$ssl_session_reused\\n"; }
+    }
+}
+""")
+        port = weir.port(8443)
+        ask = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        with tempfile.NamedTemporaryFile() as session, tempfile.NamedTemporaryFile() as early:
+            early.write(ask.encode())
+            early.flush()
+            first = s_client(port, "-tls1_3", "-sess_out", session.name, "-ign_eof", data=ask)
+            self.assertIn("early= reused=.", first)
+            again = s_client(port, "-tls1_3", "-sess_in", session.name, "-early_data", early.name, "-ign_eof", data="")
+        self.assertIn("Early data was accepted", again)
+        self.assertIn("early=1 reused=r", again)
+
+
 class ClientCertificates(Tls):
     def setUp(self):
         self.weir = self.serve(example("tls-client-certificates.conf"))
