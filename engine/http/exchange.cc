@@ -206,6 +206,7 @@ void Exchange::begin_request() {
   current.extension = target.extension;
   current.escape_needed = target.changed;
   if (misdirected_) {
+    keep_alive_ = false;
     main.log(Severity::info,
              "client attempted to request the server name different from the one that was "
              "negotiated while reading client request headers");

@@ -36,6 +36,8 @@ class Exchange {
 
   Arena& arena() { return arena_; }
   Request& main() { return *main_; }
+  // Before there is a request: one without a head, for the variables of a TLS handshake.
+  Request& stand_in(const VirtualServer& server);
   StreamId stream() const { return stream_; }
   Session* session() { return session_; }
   Worker& worker() { return worker_; }

@@ -42,10 +42,17 @@ void Exchange::choose_server() {
   if (negotiated != nullptr && name != head_->host && !head_->host.empty()) {
     if (server == nullptr) server = listener_.default_server;
     misdirected_ = options_of(*server).verify != tls::ClientVerification::off;
+    if (misdirected_) server = negotiated;  // which answers 421
   }
   if (server == nullptr) return;
   main_->server_ = server;
   main_->scope_ = server->scope.get();
+}
+
+Request& Exchange::stand_in(const VirtualServer& server) {
+  main_->server_ = &server;
+  main_->scope_ = server.scope.get();
+  return *main_;
 }
 
 // A status to refuse the request with; 0: it may go on.

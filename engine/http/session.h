@@ -96,6 +96,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   Codec& codec() { return *codec_; }
   Worker& worker() { return sessions_.worker(); }
   const ConnectionFacts& facts() const { return *facts_; }
+  tls::ServerLayer* tls() { return tls_; }  // null: plain
   net::Stream& stream() { return *stream_; }
   // Bytes written to the peer so far, and the position that the output queued now will reach.
   uint64_t written() const { return written_; }
@@ -169,7 +170,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool read_proxy_header_before_tls();
   bool shake_hands();
   bool begin_handshake();
-  void log_handshake_failure();
+  bool log_tls_failure(const char* activity);
   bool policy_changed(const std::string& before) const;
   bool prepare_for_request();
   bool look_up_listener();

@@ -15,7 +15,8 @@ namespace weir::http {
 void Session::break_connection(int error) {
   if (broken_) return;
   broken_ = true;
-  if (error != 0 && error != ECONNRESET && error != EPIPE) {
+  const bool told = log_tls_failure(state_ == State::idle ? " while waiting for request" : "");
+  if (!told && error != 0 && error != ECONNRESET && error != EPIPE) {
     log(Severity::info, "connection broken", error);
   }
   codec_->output().clear();

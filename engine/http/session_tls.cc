@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/http/core_settings.h"
+#include "engine/http/exchange.h"
 #include "engine/http/graph.h"
 #include "engine/http/http2_settings.h"
 #include "engine/http/session.h"
@@ -11,6 +12,7 @@
 #include "engine/log/error_log.h"
 #include "engine/net/proxy_protocol.h"
 #include "engine/tls/inspect.h"
+#include "engine/tls/late_credentials.h"
 #include "engine/tls/server_settings.h"
 #include "engine/worker.h"
 
@@ -49,6 +51,13 @@ std::shared_ptr<const tls::ServerContext> SessionHandshake::choose(std::string_v
 std::string_view SessionHandshake::alpn_protocols() {
   const bool http2 = listener_.http2 || server_->scope->get<Http2Settings>().enabled;
   return http2 ? kHttp2 : kHttp1;
+}
+
+// Names with variables are evaluated by an exchange that has no request yet.
+bool SessionHandshake::load_credentials() {
+  Exchange probe(session_, 0, generation_, listener_);
+  Request& request = probe.stand_in(*server_);
+  return tls::load_late_credentials(*session_.tls(), settings_of(*server_), request);
 }
 
 Session::State Session::first_state() const {
@@ -94,7 +103,7 @@ bool Session::shake_hands() {
     case tls::HandshakeState::would_block:
       return false;
     case tls::HandshakeState::failed:
-      log_handshake_failure();
+      log_tls_failure(" while SSL handshaking");
       close(false);
       return false;
     case tls::HandshakeState::done:
@@ -127,7 +136,7 @@ bool Session::begin_handshake() {
     close(false);
     return false;
   }
-  handshake_ = std::make_unique<SessionHandshake>(worker().generation, *listener_);
+  handshake_ = std::make_unique<SessionHandshake>(*this, worker().generation, *listener_);
   auto layer = std::make_unique<tls::ServerLayer>(context, *handshake_);
   tls_ = layer.get();
   facts_->tls = tls_;
@@ -135,12 +144,14 @@ bool Session::begin_handshake() {
   return true;
 }
 
-void Session::log_handshake_failure() {
-  const net::LayerFailure* failure = tls_->failure();
-  if (!failure) return;
+// What OpenSSL said of the connection's failure. False: nothing.
+bool Session::log_tls_failure(const char* activity) {
+  const net::LayerFailure* failure = tls_ ? tls_->failure() : nullptr;
+  if (!failure || failure->text.empty()) return false;
   std::string text = failure->text;
   if (failure->error_number != 0) text += error_number_text(failure->error_number);
-  log(failure->severity, text + " while SSL handshaking");
+  log(failure->severity, text + activity);
+  return true;
 }
 
 // After a change of configuration: would the client shake hands with the same server today?

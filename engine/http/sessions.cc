@@ -9,15 +9,23 @@
 #include "engine/http/graph.h"
 #include "engine/http/h1/codec.h"
 #include "engine/http/session.h"
+#include "engine/tls/report.h"
 #include "engine/worker.h"
 
 namespace weir::http {
 
 Sessions::Sessions(Worker& worker, CodecFactory factory)
-    : worker_(worker), factory_(factory != nullptr ? factory : &h1::make_server_codec) {}
+    : worker_(worker), factory_(factory != nullptr ? factory : &h1::make_server_codec) {
+  tls::set_reporter([&worker](Severity severity, const std::string& text) {
+    if (!worker.generation || !worker.generation->http) return;
+    const ErrorLogTargets& targets = *worker.generation->http->error_log;
+    if (ErrorLog::wants(targets, severity)) worker.error_log.write(targets, severity, 0, text);
+  });
+}
 
 Sessions::~Sessions() {
   on_empty = nullptr;
+  tls::set_reporter(nullptr);
   close_all();
 }
 

@@ -9,6 +9,7 @@
 
 #include "engine/process/master.h"
 #include "engine/process/privileges.h"
+#include "engine/tls/material_checks.h"
 
 // Reload in place: a helper process reads the new configuration, the master opens what is new, the
 // workers compile it; when all are ready they are told to swap.
@@ -26,6 +27,7 @@ constexpr int64_t kSettleMilliseconds = 10000;
 
 pid_t start_plan_helper(std::span<const conf::Module* const> modules, const Locations& locations,
                         uint64_t number, const MemoryFile& file) {
+  tls::ticket_secret();  // the same in every plan
   const pid_t pid = fork();
   if (pid != 0) return pid < 0 ? -errno : pid;
   // Signals of the service's group are not for this one, but TERM ends it.

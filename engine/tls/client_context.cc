@@ -62,7 +62,7 @@ std::shared_ptr<const ClientContext> ClientContextMaker::make(conf::World& world
                                    SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(made->native_, ClientSessions::on_new);
   }
-  if (!parts.run(options.commands)) return nullptr;
+  if (!parts.run(world, options.commands)) return nullptr;
   made->digest_ = digest_of(digest);
   const std::lock_guard<std::mutex> lock(known().mutex);
   auto& entry = known().contexts[made->digest_];

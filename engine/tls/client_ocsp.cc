@@ -1,27 +1,14 @@
 #include "engine/tls/client_ocsp.h"
 
 #include <algorithm>
-#include <unordered_map>
 
 #include "engine/tls/context.h"
 #include "engine/tls/material.h"
+#include "engine/tls/ocsp_cache.h"
 #include "engine/tls/report.h"
 
 namespace weir::tls {
 namespace {
-
-// nginx's ssl_ocsp_cache, in this worker: what was answered about whom, until when.
-constexpr size_t kEntrySize = 128;
-struct Remembered {
-  OcspAnswer::Status status;
-  time_t until;
-};
-using Cache = std::unordered_map<std::string, Remembered>;
-
-Cache& cache_of(const ServerOptions& options) {
-  thread_local std::unordered_map<std::string, Cache> caches;
-  return caches[options.ocsp_cache];
-}
 
 std::string key_of(X509* certificate, X509* issuer) {
   OCSP_CERTID* id = OCSP_cert_to_id(nullptr, certificate, issuer);
@@ -57,15 +44,11 @@ bool ClientOcsp::ask() {
   X509* certificate = chain_[at_].get();
   X509* issuer = chain_[at_ + 1].get();
   key_ = key_of(certificate, issuer);
-  if (!options.ocsp_cache.empty()) {
-    Cache& cache = cache_of(options);
-    const auto found = cache.find(key_);
-    if (found != cache.end()) {
-      if (found->second.until > loop_.wall_milliseconds() / 1000) {
-        judge(found->second.status);
-        return true;
-      }
-      cache.erase(found);
+  if (options.ocsp_cache) {
+    const time_t now = loop_.wall_milliseconds() / 1000;
+    if (const auto known = ocsp_cache::find(*options.ocsp_cache, key_, now)) {
+      judge(*known);
+      return true;
     }
   }
   Responder responder = context_.material().responder;
@@ -98,11 +81,9 @@ void ClientOcsp::answered(void* self, OcspAnswer& answer) {
   const auto query = std::move(client.query_);
   if (!answer.problem.empty()) report(Severity::error, answer.problem);
   const ServerOptions& options = client.context_.options();
-  if (!options.ocsp_cache.empty() && answer.status != OcspAnswer::Status::failed &&
+  if (options.ocsp_cache && answer.status != OcspAnswer::Status::failed &&
       answer.valid_until != 0) {
-    Cache& cache = cache_of(options);
-    if (cache.size() >= options.ocsp_cache_size / kEntrySize) cache.erase(cache.begin());
-    cache[client.key_] = {answer.status, answer.valid_until};
+    ocsp_cache::add(*options.ocsp_cache, client.key_, answer.status, answer.valid_until);
   }
   client.judge(answer.status);
   if (!client.starting_) client.done_(client.owner_);

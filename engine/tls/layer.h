@@ -13,6 +13,14 @@ struct ssl_st;
 namespace weir::tls {
 
 class ClientOcsp;
+struct CertificateChain;
+struct PrivateKey;
+
+// A certificate with its key, read.
+struct LoadedCredential {
+  std::shared_ptr<const CertificateChain> chain;
+  std::shared_ptr<const PrivateKey> key;
+};
 
 enum class HandshakeState : uint8_t {
   done,
@@ -64,7 +72,9 @@ class Layer : public net::Layer {
   // After that: false goes on waiting (for OCSP); the user is told when to call again.
   virtual bool confirm() { return true; }
   void fail(Severity severity, std::string text, int error_number = 0);
-  void set_buffer_size(size_t size) { buffer_size_ = static_cast<uint32_t>(size); }
+  void set_buffer_size(size_t size) {
+    if (size > 0) buffer_size_ = static_cast<uint32_t>(size);
+  }
   void set_early(std::string bytes) { early_ = std::make_unique<std::string>(std::move(bytes)); }
 
   ssl_st* native_;
@@ -112,7 +122,7 @@ class ServerUser {
   // is not answered. Nothing in common ends the handshake (alert no_application_protocol).
   virtual std::string_view alpn_protocols() = 0;
   // The chosen context has credentials with variables: evaluates and loads them
-  // (ServerLayer::use_credential). False: the handshake fails.
+  // (late_credentials.h). False: the handshake fails.
   virtual bool load_credentials() { return false; }
 
  protected:
@@ -129,9 +139,10 @@ class ServerLayer final : public Layer {
   const std::shared_ptr<const ServerContext>& shared_context() const { return context_; }
   // The one it began with, to whose sessions and tickets it belongs.
   const ServerContext& first_context() const { return *first_context_; }
-  // From load_credentials(): evaluated names, read from the disk or the cache of such certificates.
+  // For load_credentials() (late_credentials.h): reads from the disk, and takes what was read.
   // False: failure() says why.
-  bool use_credential(const Credential& credential);
+  bool load(const Credential& credential, LoadedCredential& out);
+  bool use(const LoadedCredential& credential);
   // ssl_ocsp: what it found wrong with the client's certificate; empty: nothing.
   const std::string& ocsp_problem() const;
   // The request that is read now may be a replay: $ssl_early_data, 425.

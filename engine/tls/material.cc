@@ -1,5 +1,8 @@
 #include "engine/tls/material.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "engine/tls/error.h"
 
 namespace weir::tls {
@@ -9,6 +12,27 @@ constexpr std::pair<Protocol, uint64_t> kRefusals[] = {
     {Protocol::sslv3, SSL_OP_NO_SSLv3},     {Protocol::tlsv1, SSL_OP_NO_TLSv1},
     {Protocol::tlsv1_1, SSL_OP_NO_TLSv1_1}, {Protocol::tlsv1_2, SSL_OP_NO_TLSv1_2},
     {Protocol::tlsv1_3, SSL_OP_NO_TLSv1_3},
+};
+
+// A file that OpenSSL wants to open by its name, with what the World read: nothing else is opened
+// while a configuration is compiled.
+class PassedFile {
+ public:
+  explicit PassedFile(std::string_view bytes) : descriptor_(memfd_create("tls", MFD_CLOEXEC)) {
+    if (descriptor_ >= 0 && ::write(descriptor_, bytes.data(), bytes.size()) >= 0) {
+      path_ = "/proc/self/fd/" + std::to_string(descriptor_);
+    }
+  }
+  PassedFile(const PassedFile&) = delete;
+  PassedFile& operator=(const PassedFile&) = delete;
+  ~PassedFile() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  int descriptor_;
+  std::string path_;
 };
 
 }  // namespace
@@ -108,7 +132,7 @@ bool ContextParts::revoke(conf::World& world, const std::string& path) {
   return true;
 }
 
-bool ContextParts::run(const Commands& commands) {
+bool ContextParts::run(conf::World& world, const Commands& commands) {
   if (commands.empty()) return true;
   std::unique_ptr<SSL_CONF_CTX, Freer<SSL_CONF_CTX_free>> run(SSL_CONF_CTX_new());
   SSL_CONF_CTX_set_flags(run.get(), SSL_CONF_FLAG_FILE | SSL_CONF_FLAG_SERVER |
@@ -117,7 +141,17 @@ bool ContextParts::run(const Commands& commands) {
   SSL_CONF_CTX_set_ssl_ctx(run.get(), context);
   for (const auto& [name, value] : commands) {
     digest += name + "=" + value + ";";
-    if (SSL_CONF_cmd(run.get(), name.c_str(), value.c_str()) <= 0) {
+    std::unique_ptr<PassedFile> file;
+    if (SSL_CONF_cmd_value_type(run.get(), name.c_str()) == SSL_CONF_TYPE_FILE) {
+      std::string bytes;
+      if (read_for_openssl(world, value, "r", bytes)) {
+        file = std::make_unique<PassedFile>(bytes);
+        digest += digest_of(bytes);
+      }
+    }
+    const std::string& given = file ? file->path() : value;
+    ERR_clear_error();
+    if (SSL_CONF_cmd(run.get(), name.c_str(), given.c_str()) <= 0) {
       return failed("SSL_CONF_cmd(\"" + name + "\", \"" + value + "\") failed" + take_errors());
     }
   }

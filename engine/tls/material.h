@@ -47,7 +47,7 @@ struct ContextParts {
   // Trusts what is in the file; its digest goes to the material.
   bool trust(conf::World& world, const std::string& path, const Authorities** loaded = nullptr);
   bool revoke(conf::World& world, const std::string& path);
-  bool run(const Commands& commands);
+  bool run(conf::World& world, const Commands& commands);
 };
 
 SSL_CTX* new_context();

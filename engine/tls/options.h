@@ -1,11 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "confparse/severity.h"
+
+namespace weir::zone {
+class Zone;
+}
 
 // What contexts are made of: plain data, filled in by the modules that read configurations.
 namespace weir::tls {
@@ -41,6 +46,7 @@ struct SessionCacheOptions {
   int64_t builtin_size = -1;  // -1: OpenSSL's
   std::string zone;           // of shared
   size_t zone_size = 0;
+  std::shared_ptr<zone::Zone> memory;
   bool operator==(const SessionCacheOptions&) const = default;
 };
 
@@ -61,8 +67,7 @@ struct ServerOptions {
   std::string crl;
   OcspMode ocsp = OcspMode::off;
   std::string ocsp_responder;
-  std::string ocsp_cache;  // zone; empty: none
-  size_t ocsp_cache_size = 0;
+  std::shared_ptr<zone::Zone> ocsp_cache;  // null: none
   bool stapling = false;
   bool stapling_verify = false;
   std::string stapling_file;
@@ -97,6 +102,7 @@ struct ClientOptions {
 struct Problem {
   Severity severity = Severity::emerg;
   std::string text;
+  bool placed = false;  // nginx adds the place it had read to: the end of the block
 };
 using Problems = std::vector<Problem>;
 

@@ -5,11 +5,13 @@
 #include <map>
 #include <mutex>
 
+#include "engine/log/error_log.h"
 #include "engine/tls/context.h"
 #include "engine/tls/context_data.h"
 #include "engine/tls/error.h"
 #include "engine/tls/layer.h"
 #include "engine/tls/material.h"
+#include "engine/tls/material_checks.h"
 #include "engine/tls/session_store.h"
 #include "engine/tls/tickets.h"
 
@@ -79,22 +81,18 @@ const ServerContext* session_context(SSL* connection) {
   return layer ? &layer->first_context() : nullptr;
 }
 
-SessionStore& store_of(const ServerContext& context) {
-  const SessionCacheOptions& cache = context.options().session_cache;
-  return SessionStore::named(cache.zone, cache.zone_size);
-}
-
 int on_new_session(SSL* connection, SSL_SESSION* session) {
   const ServerContext* context = session_context(connection);
   const int size = i2d_SSL_SESSION(session, nullptr);
-  if (!context || size <= 0 || static_cast<size_t>(size) > SessionStore::kLargestSession) return 0;
+  if (!context || size <= 0 || static_cast<size_t>(size) > session_store::kLargestSession) return 0;
   std::string bytes(static_cast<size_t>(size), '\0');
   auto* to = reinterpret_cast<unsigned char*>(bytes.data());
   i2d_SSL_SESSION(session, &to);
   unsigned id_size = 0;
   const unsigned char* id = SSL_SESSION_get_id(session, &id_size);
-  store_of(*context).add({reinterpret_cast<const char*>(id), id_size}, bytes,
-                         std::time(nullptr) + context->options().session_timeout);
+  session_store::add(*context->options().session_cache.memory,
+                     {reinterpret_cast<const char*>(id), id_size}, bytes,
+                     std::time(nullptr) + context->options().session_timeout);
   OPENSSL_cleanse(bytes.data(), bytes.size());
   return 0;
 }
@@ -103,8 +101,9 @@ SSL_SESSION* on_find_session(SSL* connection, const unsigned char* id, int id_si
   *copy = 0;
   const ServerContext* context = session_context(connection);
   if (!context) return nullptr;
-  const std::string bytes =
-      store_of(*context).find({reinterpret_cast<const char*>(id), static_cast<size_t>(id_size)});
+  const std::string bytes = session_store::find(
+      *context->options().session_cache.memory,
+      {reinterpret_cast<const char*>(id), static_cast<size_t>(id_size)}, std::time(nullptr));
   if (bytes.empty()) return nullptr;
   const auto* from = reinterpret_cast<const unsigned char*>(bytes.data());
   return d2i_SSL_SESSION(nullptr, &from, static_cast<long>(bytes.size()));
@@ -115,7 +114,8 @@ void on_remove_session(SSL_CTX* native, SSL_SESSION* session) {
   if (!context) return;
   unsigned size = 0;
   const unsigned char* id = SSL_SESSION_get_id(session, &size);
-  store_of(*context).remove({reinterpret_cast<const char*>(id), size});
+  session_store::remove(*context->options().session_cache.memory,
+                        {reinterpret_cast<const char*>(id), size});
 }
 
 void set_session_cache(SSL_CTX* native, const ServerOptions& options) {
@@ -138,7 +138,7 @@ void set_session_cache(SSL_CTX* native, const ServerOptions& options) {
   if (!builtin) mode |= SSL_SESS_CACHE_NO_INTERNAL;
   SSL_CTX_set_session_cache_mode(native, mode);
   if (builtin && cache.builtin_size >= 0) SSL_CTX_sess_set_cache_size(native, cache.builtin_size);
-  if (cache.kind != Kind::shared) return;
+  if (cache.kind != Kind::shared || !cache.memory) return;
   SSL_CTX_sess_set_new_cb(native, on_new_session);
   SSL_CTX_sess_set_get_cb(native, on_find_session);
   SSL_CTX_sess_set_remove_cb(native, on_remove_session);
@@ -250,7 +250,10 @@ bool ServerContextMaker::read_ticket_keys() {
     const auto bytes = world.read_file(path);
     TicketKey key;
     if (!bytes.ok() || !parse_ticket_key(bytes.value, key)) {
-      return parts.failed("\"" + path + "\" must be 48 or 80 bytes");
+      parts.failed(bytes.ok() ? "\"" + path + "\" must be 48 or 80 bytes"
+                              : "open() \"" + path + "\" failed" + error_number_text(bytes.error));
+      parts.problems.back().placed = true;
+      return false;
     }
     made->material_->ticket_keys.push_back(key);
     digest += "k" + digest_of(bytes.value);
@@ -359,7 +362,7 @@ bool ServerContextMaker::make() {
   policy += std::to_string(static_cast<int>(options.ocsp)) + options.ocsp_responder;
   made->policy_digest_ = made->material_->id_context = digest_of(policy);
   if (!set_parameters() || !read_ticket_keys() || !read_staple()) return false;
-  if (!parts.run(options.commands)) return false;
+  if (!parts.run(world, options.commands)) return false;
   tell_unsupported();
   connect();
   return true;

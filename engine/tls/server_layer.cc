@@ -140,27 +140,26 @@ bool ServerLayer::in_early_data() const {
   return SSL_is_init_finished(native_) == 0;
 }
 
-bool ServerLayer::use_credential(const Credential& credential) {
+bool ServerLayer::load(const Credential& credential, LoadedCredential& out) {
   conf::RealWorld world;
   std::string problem;
-  const auto chain = load_certificate(world, credential.certificate, problem);
-  if (!chain) {
-    fail(Severity::error, std::move(problem));
-    return false;
+  out.chain = load_certificate(world, credential.certificate, problem);
+  if (out.chain) {
+    out.key = load_key(world, credential.key, context_->options().password_file, problem);
   }
-  const auto key = load_key(world, credential.key, context_->options().password_file, problem);
-  if (!key) {
-    fail(Severity::error, std::move(problem));
-    return false;
-  }
-  if (SSL_use_certificate(native_, chain->leaf.get()) == 0) {
+  if (!out.key) fail(Severity::error, std::move(problem));
+  return out.key != nullptr;
+}
+
+bool ServerLayer::use(const LoadedCredential& credential) {
+  if (SSL_use_certificate(native_, credential.chain->leaf.get()) == 0) {
     fail(Severity::error, "SSL_use_certificate() failed" + take_errors());
     return false;
   }
   SSL_clear_chain_certs(native_);
-  for (const X509Pointer& certificate : chain->rest)
+  for (const X509Pointer& certificate : credential.chain->rest)
     SSL_add1_chain_cert(native_, certificate.get());
-  if (SSL_use_PrivateKey(native_, key->key.get()) == 0) {
+  if (SSL_use_PrivateKey(native_, credential.key->key.get()) == 0) {
     fail(Severity::error, "SSL_use_PrivateKey() failed" + take_errors());
     return false;
   }

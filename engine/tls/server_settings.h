@@ -23,6 +23,7 @@ struct ServerSettings {
   // As written, ssl_certificate and ssl_certificate_key by place.
   std::vector<conf::Template> certificates;
   std::vector<conf::Template> keys;
+  std::string folder;  // of the configuration: relative names are from there
   CertificateCache cache;
   std::shared_ptr<const ServerContext> context;  // null: the server has no certificate
 };

@@ -1,67 +1,78 @@
 #include "engine/tls/session_store.h"
 
-#include <ctime>
-#include <list>
-#include <map>
-#include <memory>
-#include <unordered_map>
+#include <cstring>
 
-namespace weir::tls {
+#include "engine/zone/table.h"
+
+namespace weir::tls::session_store {
 namespace {
 
-// In this worker's own memory: the oldest make room.
-class LocalStore final : public SessionStore {
- public:
-  explicit LocalStore(size_t size) : limit_(size) {}
+constexpr int kMostEvictions = 16;
 
-  void add(std::string_view id, std::string_view session, int64_t expires) override {
-    if (session.size() > kLargestSession) return;
-    remove(id);
-    entries_.push_back({std::string(id), std::string(session), expires});
-    index_[entries_.back().id] = std::prev(entries_.end());
-    used_ += cost(entries_.back());
-    while (used_ > limit_ && !entries_.empty()) erase(entries_.begin());
-  }
-  std::string find(std::string_view id) override {
-    const auto found = index_.find(std::string(id));
-    if (found == index_.end()) return {};
-    if (found->second->expires <= std::time(nullptr)) {
-      erase(found->second);
-      return {};
-    }
-    return found->second->session;
-  }
-  void remove(std::string_view id) override {
-    const auto found = index_.find(std::string(id));
-    if (found != index_.end()) erase(found->second);
-  }
-
- private:
-  struct Entry {
-    std::string id;
-    std::string session;
-    int64_t expires;
-  };
-  using Place = std::list<Entry>::iterator;
-  static size_t cost(const Entry& entry) { return entry.session.size() + 128; }
-  void erase(Place place) {
-    used_ -= cost(*place);
-    index_.erase(place->id);
-    entries_.erase(place);
-  }
-  size_t limit_;
-  size_t used_ = 0;
-  std::list<Entry> entries_;
-  std::unordered_map<std::string, Place> index_;
+struct Stored : zone::Entry {
+  int64_t expires = 0;
+  zone::Place session = 0;
+  uint32_t size = 0;
 };
+struct Sessions {
+  zone::Table<Stored> table;
+  void start(zone::Lock& lock) { table.start(lock); }
+};
+using Locked = zone::Locked<Sessions>;
+
+void drop(Locked& sessions, Stored& stored) {
+  if (stored.session) sessions.free(stored.session);
+  sessions->table.remove(sessions, stored);
+}
+
+bool drop_oldest(Locked& sessions) {
+  Stored* oldest = sessions->table.oldest(sessions);
+  if (oldest) drop(sessions, *oldest);
+  return oldest != nullptr;
+}
+
+bool try_add(Locked& sessions, std::string_view id, std::string_view session, int64_t expires) {
+  const zone::Place place = sessions.allocate(session.size());
+  if (!place) return false;
+  Stored* stored = sessions->table.add(sessions, id);
+  if (!stored) {
+    sessions.free(place);
+    return false;
+  }
+  std::memcpy(sessions.at<char>(place), session.data(), session.size());
+  stored->session = place;
+  stored->size = static_cast<uint32_t>(session.size());
+  stored->expires = expires;
+  return true;
+}
 
 }  // namespace
 
-SessionStore& SessionStore::named(const std::string& name, size_t size) {
-  thread_local std::map<std::string, std::unique_ptr<SessionStore>> stores;
-  auto& store = stores[name + ":" + std::to_string(size)];
-  if (!store) store = std::make_unique<LocalStore>(size);
-  return *store;
+void add(const zone::Zone& zone, std::string_view id, std::string_view session, int64_t expires) {
+  if (!zone.mapping() || id.empty() || session.empty() || session.size() > kLargestSession) return;
+  Locked sessions(zone);
+  if (Stored* known = sessions->table.find(sessions, id)) drop(sessions, *known);
+  for (int tries = 0; tries < kMostEvictions; ++tries) {
+    if (try_add(sessions, id, session, expires) || !drop_oldest(sessions)) return;
+  }
 }
 
-}  // namespace weir::tls
+std::string find(const zone::Zone& zone, std::string_view id, int64_t now) {
+  if (!zone.mapping()) return {};
+  Locked sessions(zone);
+  Stored* stored = sessions->table.find(sessions, id);
+  if (!stored) return {};
+  if (stored->expires <= now) {
+    drop(sessions, *stored);
+    return {};
+  }
+  return {sessions.at<char>(stored->session), stored->size};
+}
+
+void remove(const zone::Zone& zone, std::string_view id) {
+  if (!zone.mapping()) return;
+  Locked sessions(zone);
+  if (Stored* stored = sessions->table.find(sessions, id)) drop(sessions, *stored);
+}
+
+}  // namespace weir::tls::session_store

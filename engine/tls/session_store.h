@@ -5,24 +5,20 @@
 #include <string>
 #include <string_view>
 
-namespace weir::tls {
+#include "engine/zone/zone.h"
 
-// Sessions of servers, by id: `ssl_session_cache shared:name:size`. All servers that name it use
-// the same one.
-class SessionStore {
- public:
-  // nginx's limit: longer sessions are not kept.
-  static constexpr size_t kLargestSession = 4096;
+// Sessions of servers, by id, in a zone that all workers share: `ssl_session_cache
+// shared:name:size`. All servers that name it use the same one. Expired ones make room, then the
+// oldest.
+namespace weir::tls::session_store {
 
-  virtual ~SessionStore() = default;
-  // `expires`: seconds since the epoch.
-  virtual void add(std::string_view id, std::string_view session, int64_t expires) = 0;
-  // Empty: not there, or over.
-  virtual std::string find(std::string_view id) = 0;
-  virtual void remove(std::string_view id) = 0;
+// nginx's limit: longer sessions are not kept.
+inline constexpr size_t kLargestSession = 4096;
 
-  // The one of this name, as this worker knows it.
-  static SessionStore& named(const std::string& name, size_t size);
-};
+// `expires`: seconds since the epoch.
+void add(const zone::Zone& zone, std::string_view id, std::string_view session, int64_t expires);
+// Empty: not there, or over at `now`.
+std::string find(const zone::Zone& zone, std::string_view id, int64_t now);
+void remove(const zone::Zone& zone, std::string_view id);
 
-}  // namespace weir::tls
+}  // namespace weir::tls::session_store

@@ -8,6 +8,7 @@
 #include "engine/tls/context.h"
 #include "engine/tls/context_data.h"
 #include "engine/tls/layer.h"
+#include "engine/tls/material_checks.h"
 
 namespace weir::tls {
 namespace {

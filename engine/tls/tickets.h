@@ -6,10 +6,6 @@
 
 namespace weir::tls {
 
-// What the keys of tickets are made of where no key file is given. Made once in the process that
-// reads configurations, before it forks, so that all workers have the same, also after a reload.
-const std::string& ticket_secret();
-
 // Sets the context's ticket keys: those of the material, or ones made of the secret and the
 // session id context, so that one server's tickets mean nothing to others.
 void set_ticket_keys(SSL_CTX* context, const Material& material, const std::string& secret);

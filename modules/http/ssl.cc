@@ -23,10 +23,6 @@ Value get_early_data(VariableSource& source, const Variable&) {
 void set_buffer_size(Compiler& compiler, Scope& scope, const Statement& statement) {
   Bytes size;
   if (!read_setting(compiler, scope, statement, size)) return;
-  if (size.value == 0) {
-    compiler.error(statement, "\"ssl_buffer_size\" must be positive", {}, &statement.words[1]);
-    return;
-  }
   scope.write<tls::ServerSettings>().options.buffer_size = size.value;
 }
 

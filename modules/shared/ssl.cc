@@ -6,6 +6,7 @@
 #include "confparse/value.h"
 #include "engine/log/error_log.h"
 #include "engine/tls/material_checks.h"
+#include "engine/zone/registry.h"
 
 namespace weir::shared::ssl {
 namespace {
@@ -15,7 +16,7 @@ using conf::Word;
 using tls::ServerOptions;
 using tls::ServerSettings;
 
-constexpr size_t kLeastZone = 8 * 4096;  // nginx: eight pages
+constexpr size_t kLeastZone = zone::kSmallestZone;
 
 std::string quoted(std::string_view text) {
   return "\"" + std::string(text) + "\"";
@@ -52,6 +53,12 @@ constexpr std::pair<std::string_view, tls::Protocol> kProtocols[] = {
     {"TLSv1", tls::Protocol::tlsv1},     {"TLSv1.1", tls::Protocol::tlsv1_1},
     {"TLSv1.2", tls::Protocol::tlsv1_2}, {"TLSv1.3", tls::Protocol::tlsv1_3},
 };
+
+// http's zones are not stream's; the number is that of the structs in them.
+std::string zone_kind(const Scope& scope, std::string_view what) {
+  const bool stream = (scope.context() & (conf::kStream | conf::kStreamServer)) != 0;
+  return std::string(stream ? "stream " : "http ") + std::string(what) + " 1";
+}
 
 void add_name(Compiler& compiler, const Statement& statement, std::vector<Template>& list) {
   Template name = compiler.make_template(statement, statement.words[1]);
@@ -204,6 +211,9 @@ void set_session_cache(Compiler& compiler, Scope& scope, const Statement& statem
       cache.kind = Kind::shared;
       cache.zone = rest.substr(0, colon);
       cache.zone_size = *size;
+      cache.memory = zone::registry(compiler).declare(compiler, statement, cache.zone, *size,
+                                                      zone_kind(scope, "ssl_session"));
+      if (!cache.memory) return;
     } else {
       return invalid(word);
     }
@@ -214,19 +224,7 @@ void set_session_cache(Compiler& compiler, Scope& scope, const Statement& statem
 void set_ticket_key(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& keys = options_of(scope).ticket_keys;
   if (compiler.first_use(scope)) keys.clear();
-  const std::string path = compiler.full_path(statement.argument(0), true);
-  const auto bytes = compiler.world().read_file(path);
-  if (!bytes.ok()) {
-    compiler.error(statement, "open() " + quoted(path) + " failed" + error_number_text(bytes.error),
-                   {}, &statement.words[1]);
-    return;
-  }
-  if (bytes.value.size() != 48 && bytes.value.size() != 80) {
-    compiler.error(statement, quoted(path) + " must be 48 or 80 bytes",
-                   "as made by: openssl rand 80 > ticket.key", &statement.words[1]);
-    return;
-  }
-  keys.push_back(path);
+  keys.push_back(compiler.full_path(statement.argument(0), true));
 }
 
 void set_ocsp(Compiler& compiler, Scope& scope, const Statement& statement) {
@@ -244,7 +242,7 @@ void set_ocsp_cache(Compiler& compiler, Scope& scope, const Statement& statement
   const std::string_view text = statement.argument(0);
   auto& options = options_of(scope);
   if (text == "off") {
-    options.ocsp_cache.clear();
+    options.ocsp_cache.reset();
     return;
   }
   const std::string_view rest = text.starts_with("shared:") ? text.substr(7) : std::string_view();
@@ -262,8 +260,8 @@ void set_ocsp_cache(Compiler& compiler, Scope& scope, const Statement& statement
                    &statement.words[1]);
     return;
   }
-  options.ocsp_cache = rest.substr(0, colon);
-  options.ocsp_cache_size = *size;
+  options.ocsp_cache = zone::registry(compiler).declare(compiler, statement, rest.substr(0, colon),
+                                                        *size, zone_kind(scope, "ssl_ocsp"));
 }
 
 void set_certificate_cache(Compiler& compiler, Scope& scope, const Statement& statement) {
@@ -306,6 +304,15 @@ void set_ech_file(Compiler&, Scope& scope, const Statement& statement) {
 
 namespace {
 
+// An error with the place of the block's end.
+void error_at_end(Compiler& compiler, std::string text) {
+  static const Word word{"http", {}, 0};
+  Statement closing;
+  closing.words = {&word, 1};
+  closing.terminator = compiler.root_block().close;
+  compiler.error(closing, std::move(text));
+}
+
 // Pairs certificates with keys; those with variables wait for a connection. False: reported.
 bool pair_credentials(Compiler& compiler, ServerSettings& settings) {
   settings.options.credentials.clear();
@@ -339,6 +346,8 @@ void finish_server(Compiler& compiler, Scope& scope, std::string_view id_context
   auto& settings = scope.write<ServerSettings>();
   settings.context.reset();
   if (!pair_credentials(compiler, settings)) return;
+  settings.folder = compiler.full_path("x", true);
+  settings.folder.pop_back();
   ServerOptions& options = settings.options;
   options.id_context = id_context;
   const bool needs_ca = options.verify == tls::ClientVerification::on ||
@@ -357,6 +366,10 @@ void finish_server(Compiler& compiler, Scope& scope, std::string_view id_context
   tls::Problems problems;
   settings.context = tls::ServerContext::make(compiler.world(), options, problems);
   for (tls::Problem& problem : problems) {
+    if (problem.placed) {
+      error_at_end(compiler, std::move(problem.text));
+      continue;
+    }
     compiler.error_without_place(std::move(problem.text), problem.severity);
   }
 }

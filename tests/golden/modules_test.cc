@@ -32,6 +32,7 @@ Judged judge(const std::string& text) {
   weir::conf::VirtualWorld world;
   world.add_host("localhost", "127.0.0.1");
   world.add_file("/etc/nginx/nginx.conf", text);
+  world.add_file("/etc/nginx/ticket.key", std::string(80, 'k'));
   weir::process::Locations locations;
   locations.prefix = "/etc/nginx/";
   locations.conf_prefix = "/etc/nginx/";

@@ -39,6 +39,10 @@ REGEXES = ["^/a", "(", "[", "a{2}", "(?<x>a)", "(?<1x>a)", "(?P<x>.)", "*", "a(?
 RATES = ["10k", "0", "x", "1g", "-1", '""', "1M", "1x", "$remote_port", "$unknown_thing", "$remote_port$remote_port", "k"]
 
 HAND_MADE = {
+    ("http", "ssl_session_cache"): ["shared:SSL:1m", "off", "none", "builtin", "builtin:100", "builtin:x", "shared:SSL", "shared::1m", "shared:SSL:1k", "shared:SSL:x",
+                                    "builtin shared:SSL:1m", "x", '""', "shared:SSL:1m shared:SSL:2m", "builtin:100 builtin", "off none"],
+    ("http", "ssl_ocsp_cache"): ["off", "shared:OCSP:1m", "shared:OCSP:1k", "shared:OCSP", "shared::1m", "OCSP:1m", "x", '""'],
+    ("http", "ssl_password_file"): ["/dev/null", "/nonexistent", "nothing"],
     ("main", "stream"): [""],
     ("stream", "server"): [""],
     ("stream", "error_log"): LOGS,
@@ -542,6 +546,7 @@ DECLARED = [
     (r"^debug_connection/|accept-mutex|memory:|built without debug support", "Debian builds with the debug log; weir has none"),
     (r'"aio on" is unsupported', "Debian builds without kernel AIO; weir reads by threads"),
     (r"_hash(_max_size|_bucket_size)?: \d+|could not build", "weir's tables size themselves"),
+    (r"^ssl_certificate_key/http/value-(http|server)-4", "an unknown variable is refused also where no certificate needs the key"),
     (r"this module is not part of weir", "weir loads no code"),
     (r"^proxy_set_(body|header)/.*\n|invalid variable name in /c/nginx.conf:11|missing in /c/nginx.conf:11",
      "the place is the line of the directive, not the end of http"),

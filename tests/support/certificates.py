@@ -12,7 +12,8 @@
     encrypted.key            localhost.key with the passphrase "secret"; passwords holds it
     crl.pem                  what ca revoked (revoked.pem)
     ticket.key ticket2.key   for session tickets (80 and 48 bytes)
-    staple.der               an OCSP response for localhost.pem
+    staple.der client.der revoked.der
+                             OCSP responses for localhost.pem, client.pem (good) and revoked.pem
 """
 
 import os
@@ -60,6 +61,7 @@ class _Maker:
 
     def revoke(self):
         index = "V\t400101000000Z\t\t10\tunknown\t/O=weir/CN=localhost\n"
+        index += "V\t400101000000Z\t\t21\tunknown\t/O=weir/CN=client\n"
         index += "R\t400101000000Z\t240101000000Z\t23\tunknown\t/O=weir/CN=revoked\n"
         self.write("index.txt", index)
         self.write("ca.cnf", "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ndefault_md=sha256\n"
@@ -67,11 +69,11 @@ class _Maker:
         self.openssl("ca", "-config", "ca.cnf", "-gencrl", "-keyfile", "ca.key", "-cert", "ca.pem", "-out",
                      "crl.pem")
 
-    def staple(self):
-        request = ["-issuer", "ca.pem", "-cert", "localhost.pem", "-no_nonce"]
+    def status(self, certificate, response):
+        request = ["-issuer", "ca.pem", "-cert", f"{certificate}.pem", "-no_nonce"]
         self.openssl("ocsp", *request, "-reqout", "request.der")
         self.openssl("ocsp", "-index", "index.txt", "-rsigner", "ca.pem", "-rkey", "ca.key", "-CA", "ca.pem",
-                     "-reqin", "request.der", "-respout", "staple.der", "-ndays", "300")
+                     "-reqin", "request.der", "-respout", response, "-ndays", "300")
 
     def all(self):
         self.authority("ca", "test CA")
@@ -90,7 +92,9 @@ class _Maker:
         self.openssl("ec", "-aes128", "-passout", "pass:secret", "-in", "localhost.key", "-out", "encrypted.key")
         self.write("passwords", "wrong\nsecret\n")
         self.revoke()
-        self.staple()
+        self.status("localhost", "staple.der")
+        self.status("client", "client.der")
+        self.status("revoked", "revoked.der")
         for name, size in (("ticket.key", 80), ("ticket2.key", 48)):
             with open(os.path.join(self.folder, name), "wb") as file:
                 file.write(bytes((index * 7 + size) % 256 for index in range(size)))

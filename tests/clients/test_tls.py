@@ -1,0 +1,401 @@
+#!/usr/bin/python3
+"""TLS with real clients: curl, openssl s_client, Python's websockets."""
+
+import asyncio
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import harness
+import websockets
+from harness import example, run, wait_until
+
+sys.path.insert(0, os.path.join(harness.ROOT, "tests", "support"))
+import certificates  # noqa: E402
+
+
+def setUpModule():
+    global CERTS
+    CERTS = certificates.make(tempfile.mkdtemp(prefix="weir-certificates-"))
+
+
+def tearDownModule():
+    shutil.rmtree(CERTS, ignore_errors=True)
+
+
+def curl(port, path="/", name="localhost", *options, scheme="https"):
+    """(exit code, status, body); the name is looked up nowhere."""
+    done = subprocess.run(
+        ["curl", "-s", "--cacert", f"{CERTS}/ca.pem", "--max-time", str(harness.PATIENCE), "--noproxy", "*",
+         "--resolve", f"{name}:{port}:127.0.0.1", "-w", "\n%{http_code}", *options,
+         f"{scheme}://{name}:{port}{path}"], capture_output=True, text=True, check=False)
+    body, _, status = done.stdout.rpartition("\n")
+    return done.returncode, int(status or 0), body
+
+
+def s_client(port, *options, name="localhost", data="Q\n"):
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", f"{CERTS}/ca.pem",
+         *(["-servername", name] if name else ["-noservername"]), *options],
+        input=data, capture_output=True, text=True, timeout=harness.PATIENCE, check=False)
+    return done.stdout + done.stderr
+
+
+class Tls(harness.TestCase):
+    def serve(self, text, backends=None, options=""):
+        weir = self.service(text, backends or {}, start=False, options=options)
+        shutil.copytree(CERTS, weir.path("certs"))
+        os.chmod(weir.path("certs"), 0o755)
+        for name in os.listdir(CERTS):
+            os.chmod(weir.path(f"certs/{name}"), 0o644)  # what is read while clients wait, workers read
+        weir.start()
+        return weir
+
+
+class Example(Tls):
+    def setUp(self):
+        self.upstream = self.backend("chat")
+        self.weir = self.serve(example("tls.conf"), {9001: self.upstream})
+        self.port = self.weir.port(8443)
+
+    def test_curl_gets_through(self):
+        self.assertEqual(curl(self.port, "/a"), (0, 200, "chat\n"))
+        self.assertEqual(self.upstream.last().get("X-Forwarded-Proto"), "https")
+
+    def test_names_choose_certificates(self):
+        code, status, body = curl(self.port, "/", "two.example.com")
+        self.assertEqual((code, status), (0, 200))
+        self.assertTrue(body.startswith("two.example.com TLSv1."), body)
+        self.assertIn("CN = two.example.com", s_client(self.port, name="two.example.com"))
+
+    def test_unknown_names_are_rejected(self):
+        self.assertIn("unrecognized name", s_client(self.port, name="nobody.test"))
+        self.assertIn("unrecognized name", s_client(self.port, name=None))
+
+    def test_both_kinds_of_key(self):
+        rsa = s_client(self.port, "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256")
+        ec = s_client(self.port, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256")
+        self.assertIn("Cipher is ECDHE-RSA-AES128-GCM-SHA256", rsa)
+        self.assertIn("Cipher is ECDHE-ECDSA-AES128-GCM-SHA256", ec)
+
+    def test_plain_text_is_redirected(self):
+        self.assertEqual(curl(self.port, "/x?y", scheme="http")[1], 301)
+        done = curl(self.weir.port(8080), "/x?y", "localhost", "-D", "-", scheme="http")
+        self.assertIn("Location: https://localhost/x?y", done[2])
+
+    def test_alpn(self):
+        self.assertIn("ALPN protocol: http/1.1", s_client(self.port, "-alpn", "http/1.1"))
+
+    def test_large_answers_and_bodies(self):
+        body = os.urandom(3_000_000)
+
+        async def echo(request, _reader, writer):
+            writer.write(harness.reply(request.body))
+
+        self.upstream.answer = echo
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(body)
+            file.flush()
+            done = subprocess.run(
+                ["curl", "-sk", "--noproxy", "*", "--resolve", f"localhost:{self.port}:127.0.0.1", "--data-binary",
+                 f"@{file.name}", "-H", "Expect:", f"https://localhost:{self.port}/small"],
+                capture_output=True, check=False)
+        self.assertIn(b"413", done.stdout)  # the default limit counts decrypted bytes
+
+    def test_secure_websocket(self):
+        context = ssl.create_default_context(cafile=f"{CERTS}/ca.pem")
+
+        async def talk():
+            async with websockets.connect(f"wss://localhost:{self.port}/chat", ssl=context, host="127.0.0.1",
+                                          server_hostname="localhost",
+                                          max_size=None) as tunnel:
+                for message in ("hello", b"\0\1", "x" * 300_000):
+                    await tunnel.send(message)
+                    assert await tunnel.recv() == message
+                await asyncio.gather(*(tunnel.send(str(n)) for n in range(200)))
+                return [await tunnel.recv() for _ in range(200)]
+
+        self.assertEqual(run(talk()), [str(n) for n in range(200)])
+
+    def test_a_tunnel_lives_through_a_reload(self):
+        context = ssl.create_default_context(cafile=f"{CERTS}/ca.pem")
+
+        async def open_tunnel():
+            return await websockets.connect(f"wss://localhost:{self.port}/chat", ssl=context, host="127.0.0.1",
+                                            server_hostname="localhost")
+
+        async def say(tunnel, text):
+            await tunnel.send(text)
+            return await tunnel.recv()
+
+        tunnel = run(open_tunnel())
+        self.assertEqual(run(say(tunnel, "before")), "before")
+        self.weir.reload()
+        self.assertEqual(run(say(tunnel, "after")), "after")
+        run(tunnel.close())
+
+
+class Resumption(Tls):
+    CONF = """
+worker_processes 2;
+events { }
+http {
+    access_log off;
+    server {
+        listen 127.0.0.1:8443 ssl;
+        ssl_certificate certs/localhost.pem;
+        ssl_certificate_key certs/localhost.key;
+        ssl_session_cache %s;
+        ssl_session_tickets %s;
+        location / { return 200 "$ssl_session_reused"; }
+    }
+}
+"""
+
+    def reuse(self, weir, version, rounds=8):
+        """How many of several later handshakes resumed the session of the first."""
+        port = weir.port(8443)
+        with tempfile.NamedTemporaryFile() as session:
+            ask = "GET / HTTP/1.0\r\n\r\n"
+            s_client(port, version, "-sess_out", session.name, "-ign_eof", data=ask)
+            return sum("Reused, " in s_client(port, version, "-sess_in", session.name, "-ign_eof", data=ask)
+                       for _ in range(rounds))
+
+    def test_shared_cache(self):
+        weir = self.serve(self.CONF % ("shared:SSL:1m", "off"))
+        self.assertEqual(self.reuse(weir, "-tls1_2"), 8)
+
+    def test_tickets_of_all_workers(self):
+        weir = self.serve(self.CONF % ("none", "on"))
+        self.assertEqual(self.reuse(weir, "-tls1_2"), 8)
+
+    def test_nothing_is_kept(self):
+        weir = self.serve(self.CONF % ("off", "off"))
+        self.assertEqual(self.reuse(weir, "-tls1_2", 3), 0)
+
+    @harness.beyond_nginx
+    def test_tickets_and_sessions_outlive_a_reload(self):
+        for cache, tickets in (("shared:SSL:1m", "off"), ("none", "on")):
+            weir = self.serve(self.CONF % (cache, tickets))
+            port = weir.port(8443)
+            with tempfile.NamedTemporaryFile() as session:
+                ask = "GET / HTTP/1.0\r\n\r\n"
+                s_client(port, "-tls1_2", "-sess_out", session.name, "-ign_eof", data=ask)
+                weir.reload()
+                self.assertIn("Reused, ", s_client(port, "-tls1_2", "-sess_in", session.name, "-ign_eof", data=ask))
+
+
+class EarlyData(Tls):
+    def test_a_request_in_early_data(self):
+        weir = self.serve("""
+events { }
+http {
+    server {
+        listen 127.0.0.1:8443 ssl;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_early_data on;
+        ssl_certificate certs/localhost.pem;
+        ssl_certificate_key certs/localhost.key;
+        location / { return 200 "early=$ssl_early_data reused=$ssl_session_reused\\n"; }
+    }
+}
+""")
+        port = weir.port(8443)
+        ask = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        with tempfile.NamedTemporaryFile() as session, tempfile.NamedTemporaryFile() as early:
+            early.write(ask.encode())
+            early.flush()
+            first = s_client(port, "-tls1_3", "-sess_out", session.name, "-ign_eof", data=ask)
+            self.assertIn("early= reused=.", first)
+            again = s_client(port, "-tls1_3", "-sess_in", session.name, "-early_data", early.name, "-ign_eof", data="")
+        self.assertIn("Early data was accepted", again)
+        self.assertIn("early=1 reused=r", again)
+
+
+class ClientCertificates(Tls):
+    def setUp(self):
+        self.weir = self.serve(example("tls-client-certificates.conf"))
+        self.open = self.weir.port(8443)
+        self.closed = self.weir.port(8444)
+
+    def ask(self, port, path, certificate=None):
+        options = []
+        if certificate:
+            options = ["--cert", f"{CERTS}/{certificate}.pem", "--key", f"{CERTS}/{certificate}.key"]
+        return curl(port, path, "localhost", *options)[1:]
+
+    def test_a_good_one(self):
+        self.assertEqual(self.ask(self.open, "/private", "client"), (200, "CN=client,O=weir\n"))
+        self.assertEqual(self.ask(self.closed, "/", "client"), (200, "welcome CN=client,O=weir\n"))
+
+    def test_none(self):
+        self.assertEqual(self.ask(self.open, "/status"), (200, "NONE\n"))
+        self.assertEqual(self.ask(self.open, "/private")[0], 403)
+        status, body = self.ask(self.closed, "/")
+        self.assertEqual(status, 400)
+        self.assertIn("No required SSL certificate was sent", body)
+
+    def test_bad_ones(self):
+        for name in ("expired", "revoked", "stranger"):
+            status, body = self.ask(self.closed, "/", name)
+            self.assertEqual(status, 400, name)
+            self.assertIn("The SSL certificate error", body)
+
+
+class Stapling(Tls):
+    def test_from_a_file(self):
+        weir = self.serve("""
+events { }
+http {
+    server {
+        listen 127.0.0.1:8443 ssl;
+        ssl_certificate certs/localhost.pem;
+        ssl_certificate_key certs/localhost.key;
+        ssl_stapling on;
+        ssl_stapling_file certs/staple.der;
+    }
+}
+""")
+        said = s_client(weir.port(8443), "-status")
+        self.assertIn("OCSP Response Status: successful", said)
+        self.assertIn("Cert Status: good", said)
+
+    def test_asked_for(self):
+        asked = []
+
+        async def respond(request, _reader, writer):
+            asked.append(request.target)
+            with open(f"{CERTS}/staple.der", "rb") as file:
+                writer.write(harness.reply(file.read(), fields=[("Content-Type", "application/ocsp-response")],
+                                           close=True))
+            return False
+
+        responder = self.backend("responder", answer=respond)
+        weir = self.serve("""
+events { }
+http {
+    server {
+        listen 127.0.0.1:8443 ssl;
+        ssl_certificate certs/localhost.pem;
+        ssl_certificate_key certs/localhost.key;
+        ssl_stapling on;
+        ssl_stapling_verify on;
+        ssl_stapling_responder http://127.0.0.1:9001/ocsp;
+        ssl_trusted_certificate certs/ca.pem;
+    }
+}
+""", {9001: responder})
+        port = weir.port(8443)
+        self.assertIn("no response sent", s_client(port, "-status"))
+        wait_until(lambda: "Cert Status: good" in s_client(port, "-status"), "a response to staple")
+        self.assertTrue(re.match(r"/ocsp/\S{50,}$", asked[0]), asked)
+
+
+class Ocsp(Tls):
+    def test_clients_are_asked_about(self):
+        async def respond(_request, _reader, writer):
+            with open(f"{CERTS}/client.der", "rb") as file:
+                writer.write(harness.reply(file.read(), fields=[("Content-Type", "application/ocsp-response")],
+                                           close=True))
+            return False
+
+        responder = self.backend("responder", answer=respond)
+        weir = self.serve("""
+events { }
+http {
+    server {
+        listen 127.0.0.1:8443 ssl;
+        ssl_certificate certs/localhost.pem;
+        ssl_certificate_key certs/localhost.key;
+        ssl_client_certificate certs/ca.pem;
+        ssl_verify_client on;
+        ssl_ocsp on;
+        ssl_ocsp_cache shared:OCSP:1m;
+        ssl_ocsp_responder http://127.0.0.1:9001/;
+        location / { return 200 "$ssl_client_verify\\n"; }
+    }
+}
+""", {9001: responder})
+        port = weir.port(8443)
+
+        def ask(name):
+            return curl(port, "/", "localhost", "--cert", f"{CERTS}/{name}.pem", "--key", f"{CERTS}/{name}.key")[1:]
+
+        self.assertEqual(ask("client"), (200, "SUCCESS\n"))
+        self.assertEqual(ask("client"), (200, "SUCCESS\n"))
+        self.assertEqual(len(responder.requests), 1)  # the second answer was remembered
+        status, body = ask("revoked")
+        self.assertEqual(status, 400)
+        self.assertIn("The SSL certificate error", body)
+
+
+class Keys(Tls):
+    CONF = """
+events { }
+http {
+    server {
+        listen 127.0.0.1:8443 ssl;
+        %s
+        location / { return 200 "hello\\n"; }
+    }
+}
+"""
+
+    def test_a_passphrase(self):
+        weir = self.serve(self.CONF % "ssl_certificate certs/localhost.pem; "
+                                      "ssl_certificate_key certs/encrypted.key; ssl_password_file certs/passwords;")
+        self.assertEqual(curl(weir.port(8443)), (0, 200, "hello\n"))
+        weir.reload()
+        self.assertEqual(curl(weir.port(8443)), (0, 200, "hello\n"))
+
+    def test_names_with_variables(self):
+        weir = self.serve(self.CONF % ("ssl_certificate certs/$ssl_server_name.pem; "
+                                       "ssl_certificate_key certs/$ssl_server_name.key; " +
+                                       ("" if harness.IS_ORACLE else "ssl_certificate_cache max=10;")))
+        for _ in range(2):
+            self.assertEqual(curl(weir.port(8443)), (0, 200, "hello\n"))
+        self.assertNotEqual(curl(weir.port(8443), "/", "other.test")[0], 0)
+        self.assertIn('cannot load certificate "', weir.errors())
+
+    def test_data(self):
+        with open(f"{CERTS}/localhost.pem", encoding="ascii") as file:
+            certificate = file.read()
+        with open(f"{CERTS}/localhost.key", encoding="ascii") as file:
+            key = file.read()
+        weir = self.serve(self.CONF % f'ssl_certificate "data:{certificate}"; ssl_certificate_key "data:{key}";')
+        self.assertEqual(curl(weir.port(8443)), (0, 200, "hello\n"))
+
+    @harness.beyond_nginx
+    def test_a_new_certificate_ends_idle_connections(self):
+        weir = self.serve(self.CONF % "ssl_certificate certs/localhost.pem; ssl_certificate_key certs/localhost.key;")
+        port = weir.port(8443)
+        context = ssl.create_default_context(cafile=f"{CERTS}/ca.pem")
+
+        async def connect():
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readuntil(b"hello\n")
+            return reader, writer
+
+        kept = run(connect())
+        weir.reload()
+        shutil.copy(f"{CERTS}/rsa.pem", weir.path("certs/localhost.pem"))
+        shutil.copy(f"{CERTS}/rsa.key", weir.path("certs/localhost.key"))
+
+        async def again(pair):
+            pair[1].write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return await pair[0].readuntil(b"hello\n")
+
+        self.assertTrue(run(again(kept)))  # the same policy: it stays
+        weir.reload()
+        self.assertEqual(run(kept[0].read()), b"")
+        self.assertEqual(curl(port), (0, 200, "hello\n"))
+
+
+if __name__ == "__main__":
+    unittest.main()
