@@ -184,7 +184,11 @@ void UpstreamConnection::continue_handshake() {
 
 void UpstreamConnection::connected() {
   connecting_ = false;
-  if (shareable) return let_start();
+  if (shareable) {
+    // The preface leaves whoever begins: the peer's settings answer it.
+    write_later();
+    return let_start();
+  }
   for (UpstreamExchange* at = first_; at; at = at->next_) {
     at->connected = true;
     at->event.ring();
