@@ -14,6 +14,7 @@
 #include "engine/process/title.h"
 #include "engine/process/worker_reload.h"
 #include "engine/stream/datagrams.h"
+#include "engine/stream/graph.h"
 #include "engine/zone/zone.h"
 
 namespace weir::process {
@@ -116,6 +117,7 @@ bool WorkerProcess::prepare() {
     return false;
   }
   use_logs(*worker_.generation);
+  follow_names();
   sessions_ = std::make_unique<http::Sessions>(worker_);
   stream_sessions_ = std::make_unique<stream::Sessions>(worker_);
   worker_.make_room = [this] { make_room(); };
@@ -221,6 +223,17 @@ void WorkerProcess::apply_settings() {
   log_.use(root.get<CoreSettings>().error_log);
 }
 
+void WorkerProcess::follow_names() {
+  upstreams_.log_error = [this](const std::string& text) { log_.write(Severity::error, text); };
+  const Generation& generation = *worker_.generation;
+  if (generation.http) {
+    for (const auto& cluster : generation.http->clusters) upstreams_.follow(*cluster);
+  }
+  if (generation.stream) {
+    for (const auto& cluster : generation.stream->clusters) upstreams_.follow(*cluster);
+  }
+}
+
 bool WorkerProcess::attach_zones(Generation& generation, const ZoneSet& zones) {
   for (size_t i = 0; i < generation.zones.size(); ++i) {
     zone::Zone& zone = *generation.zones[i];
@@ -247,6 +260,7 @@ bool WorkerProcess::attach_zones(Generation& generation, const ZoneSet& zones) {
 void WorkerProcess::swap_generation(Ref<Generation> generation) {
   use_logs(*generation);
   Ref<Generation> before = std::exchange(worker_.generation, std::move(generation));
+  follow_names();
   apply_settings();
   sessions_->generation_changed(*before);
   if (before->log_use) log_uses_.push_back(before->log_use);

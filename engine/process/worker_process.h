@@ -95,6 +95,7 @@ class WorkerProcess {
   void answer(Message::Kind kind, uint64_t generation);
   void swap_generation(Ref<Generation> generation);
   void apply_settings();
+  void follow_names();
   void use_logs(Generation& generation);
   static void logs_released(void* self);
   void close_logs_unused();

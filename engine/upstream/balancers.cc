@@ -74,7 +74,7 @@ class ConsistentHash final : public RoundRobin {
 
  private:
   WeightedPeer* pick() override {
-    if (!has_key_) return RoundRobin::pick();
+    if (!has_key_ || peers().primary.empty()) return RoundRobin::pick();
     while (looked_ <= kMostTries) {
       const std::vector<HashPoint>& ring = peers().ring();
       if (WeightedPeer* peer = choose_named(ring[point_ % ring.size()].name)) return peer;
@@ -123,7 +123,7 @@ class IpHash final : public RoundRobin {
  private:
   WeightedPeer* pick() override {
     const int64_t now = clock().now();
-    while (looked_ <= kMostTries) {
+    while (looked_ <= kMostTries && !peers().primary.empty()) {
       for (const char byte : bytes_) {
         hash_ = (hash_ * 113 + static_cast<unsigned char>(byte)) % 6271;
       }
@@ -207,8 +207,8 @@ class LeastConnections final : public Least {
 uint64_t answer_time(const PeerState& state, const Balancing& balancing, uint64_t now) {
   uint64_t time =
       balancing.time == Balancing::Time::last_byte ? state.last_byte_time : state.header_time;
-  if (balancing.in_flight && state.under_way > 0) {
-    const uint64_t began = state.began / state.under_way;
+  if (balancing.in_flight && state.connections > 0) {
+    const uint64_t began = state.began / state.connections;
     if (now > began) time = std::max(time, (now - began) * 1000);
   }
   return time;
@@ -244,7 +244,7 @@ class Random final : public RoundRobin {
 
  private:
   WeightedPeer* pick() override {
-    if (looked_ > kMostTries || (balancing_.two && peers().primary.size() < 2)) {
+    if (looked_ > kMostTries || peers().primary.size() < (balancing_.two ? 2u : 1u)) {
       return RoundRobin::pick();
     }
     const int64_t now = clock().now();

@@ -24,6 +24,10 @@ struct Server {
   uint64_t fail_timeout_milliseconds = 10000;
   bool backup = false;
   bool down = false;
+  // `resolve`: the addresses of `host` are followed while they change; `addresses` is empty.
+  bool resolve = false;
+  std::string host;
+  uint16_t port = 0;
 };
 
 enum class Method : uint8_t {
@@ -74,6 +78,9 @@ struct Cluster {
   Method method = Method::round_robin;
   Balancing balancing;
   std::shared_ptr<zone::Zone> zone;  // null: every worker for itself
+  // Who is asked for servers with `resolve`: the words of the directive.
+  std::vector<std::string> resolver;
+  int64_t resolver_timeout = -1;  // milliseconds; -1 while reading: that of the block around
   KeepalivePolicy keepalive;
 };
 

@@ -1,8 +1,11 @@
 #include "engine/upstream/peer_set.h"
 
+#include <signal.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 namespace weir::upstream {
@@ -96,7 +99,14 @@ PeerSet::~PeerSet() {
   for_each([&](WeightedPeer& peer) {
     if (!peer.place) return;
     auto* entry = shared.at<SharedPeer>(peer.place);
-    if (--entry->users == 0) shared->table.remove(shared, *entry);
+    if (--entry->users > 0) return;
+    // Tallies of processes that are gone with all their sets.
+    for (PeerTally* tally = shared->tallies.oldest(shared); tally;) {
+      PeerTally* newer = shared->tallies.newer(shared, *tally);
+      if (tally->peer == peer.place) shared->tallies.remove(shared, *tally);
+      tally = newer;
+    }
+    shared->table.remove(shared, *entry);
   });
 }
 
@@ -133,6 +143,8 @@ void PeerSet::for_each(Visit visit) {
 // A zone that is full leaves a peer with a state of this worker's own.
 void PeerSet::find_shared(zone::Locked<SharedPeers>& shared) {
   epoch_ = shared.epoch();
+  give_back_of_dead(shared);
+  const auto process = static_cast<uint32_t>(getpid());
   for_each([&](WeightedPeer& peer) {
     SharedPeer* entry = shared->table.find(shared, peer.shared_key);
     if (!entry) entry = shared->table.add(shared, peer.shared_key);
@@ -140,13 +152,48 @@ void PeerSet::find_shared(zone::Locked<SharedPeers>& shared) {
       ++entry->users;
       peer.place = shared.place_of(entry);
       peer.state = &entry->state;
+      const uint32_t name[2] = {process, peer.place};
+      const std::string_view key(reinterpret_cast<const char*>(name), sizeof name);
+      peer.tally = shared->tallies.find(shared, key);
+      if (!peer.tally && (peer.tally = shared->tallies.add(shared, key))) {
+        peer.tally->peer = peer.place;
+        peer.tally->process = process;
+      }
     } else {
       peer.place = 0;
+      peer.tally = nullptr;
       if (!peer.own) peer.own = make_ref<OwnPeerState>();
       peer.state = &peer.own->numbers;
     }
     set_weight(*peer.state, peer.weight);
   });
+}
+
+// Connections of workers that were killed.
+void PeerSet::give_back_of_dead(zone::Locked<SharedPeers>& shared) {
+  for (PeerTally* tally = shared->tallies.oldest(shared); tally;) {
+    PeerTally* newer = shared->tallies.newer(shared, *tally);
+    if (kill(static_cast<pid_t>(tally->process), 0) != 0 && errno == ESRCH) {
+      PeerState& state = shared.at<SharedPeer>(tally->peer)->state;
+      state.remove_connections(tally->connections, tally->began);
+      shared->tallies.remove(shared, *tally);
+    }
+    tally = newer;
+  }
+}
+
+void PeerSet::add_connection(WeightedPeer& peer, uint64_t moment) {
+  peer.state->add_connection(moment);
+  if (!peer.tally) return;
+  ++peer.tally->connections;
+  peer.tally->began += moment;
+}
+
+void PeerSet::remove_connection(WeightedPeer& peer, uint64_t moment) {
+  peer.state->remove_connections(1, moment);
+  if (!peer.tally || peer.tally->connections == 0) return;
+  --peer.tally->connections;
+  peer.tally->began = peer.tally->began > moment ? peer.tally->began - moment : 0;
 }
 
 PeerSet::Guard::Guard(PeerSet& peers) {

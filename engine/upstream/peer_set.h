@@ -24,12 +24,20 @@ struct PeerState {
   uint32_t weight = 1;   // that effective_weight belongs to
   uint32_t fails = 0;
   uint32_t connections = 0;
-  // least_time: moving averages in microseconds, 0: none yet; requests under way and the sum of the
-  // moments (milliseconds) they began at.
+  // least_time: moving averages in microseconds, 0: none yet.
   uint32_t header_time = 0;
   uint32_t last_byte_time = 0;
-  uint32_t under_way = 0;
-  uint64_t began = 0;
+  uint64_t began = 0;  // the sum of the moments (milliseconds) that `connections` began at
+
+  void add_connection(uint64_t moment) {
+    ++connections;
+    began += moment;
+  }
+  // What is not there any more (a zone was emptied) is not taken away.
+  void remove_connections(uint32_t count, uint64_t moments) {
+    connections = connections > count ? connections - count : 0;
+    began = connections > 0 && began > moments ? began - moments : 0;
+  }
 };
 
 // A PeerState in a zone, found by cluster, role and address.
@@ -37,9 +45,20 @@ struct SharedPeer : zone::Entry {
   uint32_t users = 0;  // peer sets of workers
   PeerState state;
 };
+// What one process holds of a peer, so that it can be given back when that process is killed.
+struct PeerTally : zone::Entry {
+  zone::Place peer = 0;
+  uint32_t process = 0;
+  uint32_t connections = 0;
+  uint64_t began = 0;
+};
 struct SharedPeers {
   zone::Table<SharedPeer> table;
-  void start(zone::Lock& lock) { table.start(lock); }
+  zone::Table<PeerTally> tallies;  // by process and peer
+  void start(zone::Lock& lock) {
+    table.start(lock);
+    tallies.start(lock);
+  }
 };
 
 struct OwnPeerState : RefCounted {
@@ -60,6 +79,7 @@ struct WeightedPeer {
   Ref<OwnPeerState> own;   // where it is, without a zone
   std::string shared_key;  // where it is, with one
   zone::Place place = 0;
+  PeerTally* tally = nullptr;  // null: none (no zone, or a full one)
 };
 
 // A point on the ring of consistent hashing.
@@ -95,12 +115,16 @@ class PeerSet : public RefCounted {
    private:
     std::optional<zone::Locked<SharedPeers>> lock_;
   };
+  // Under a Guard.
+  static void add_connection(WeightedPeer& peer, uint64_t moment);
+  static void remove_connection(WeightedPeer& peer, uint64_t moment);
 
  private:
   void add_peers(const Server& server, const PeerSet* old, std::vector<bool>& taken);
   template <class Visit>
   void for_each(Visit visit);
   void find_shared(zone::Locked<SharedPeers>& shared);
+  static void give_back_of_dead(zone::Locked<SharedPeers>& shared);
 
   uint64_t cluster_id_;
   uint32_t tries_ = 0;

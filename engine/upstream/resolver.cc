@@ -244,6 +244,9 @@ struct Resolver::Implementation {
   // Everybody gets another address first.
   void give(Question& question, Name& entry) {
     question.answer_ = entry.known;
+    if (entry.good_until > loop.now()) {
+      question.answer_.lifetime_milliseconds = entry.good_until - loop.now();
+    }
     auto& addresses = question.answer_.addresses;
     if (addresses.size() > 1) {
       std::rotate(addresses.begin(),

@@ -20,7 +20,8 @@ namespace weir::upstream {
 struct Resolution {
   std::vector<net::Address> addresses;  // port 0
   int error = 0;
-  const char* text = "";  // of the error: "Host not found"
+  uint64_t lifetime_milliseconds = 0;  // how long the addresses are good for
+  const char* text = "";               // of the error: "Host not found"
 };
 
 // Asks the name servers of one `resolver` directive, and remembers answers for their time to live

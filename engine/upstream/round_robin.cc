@@ -13,12 +13,12 @@ RoundRobin::RoundRobin(Ref<PeerSet> peers, const BalancerClock& clock)
 RoundRobin::~RoundRobin() {
   if (!current_) return;
   const PeerSet::Guard guard(*peers_);
-  let_go(*current_->state);
+  PeerSet::remove_connection(*current_, current_began_);
 }
 
 const Selection::Peer* RoundRobin::next() {
   const PeerSet::Guard guard(*peers_);
-  if (current_) let_go(*current_->state);
+  if (current_) PeerSet::remove_connection(*current_, current_began_);
   current_ = nullptr;
   if (peers_->single()) {
     WeightedPeer& peer = peers_->primary[0];
@@ -47,7 +47,7 @@ bool RoundRobin::finish(Result result) {
   WeightedPeer& peer = *current_;
   PeerState& state = *peer.state;
   current_ = nullptr;
-  let_go(state);
+  PeerSet::remove_connection(peer, current_began_);
   if (timed_ && result != Result::failed) count_times(state);
   timed_ = false;
   if (peers_->single()) {
@@ -72,21 +72,10 @@ void RoundRobin::clear_tried() {
 }
 
 const Selection::Peer* RoundRobin::use(WeightedPeer& peer) {
-  PeerState& state = *peer.state;
-  ++state.connections;
   current_began_ = clock_.now_milliseconds();
-  ++state.under_way;
-  state.began += current_began_;
+  PeerSet::add_connection(peer, current_began_);
   current_ = &peer;
   return &peer.shown;
-}
-
-// A zone that was emptied meanwhile knows nothing of this use.
-void RoundRobin::let_go(PeerState& state) {
-  if (state.connections > 0) --state.connections;
-  if (state.under_way == 0 || state.began < current_began_) return;
-  state.began -= current_began_;
-  if (--state.under_way == 0) state.began = 0;
 }
 
 bool RoundRobin::available(const WeightedPeer& peer, size_t index, int64_t now) {

@@ -62,7 +62,6 @@ class RoundRobin : public Selection, public Pooled {
   void clear_tried();
   uint64_t& tried(size_t index) { return index < 64 ? first_tried_ : more_tried_[index / 64 - 1]; }
   const Selection::Peer* use(WeightedPeer& peer);
-  void let_go(PeerState& state);
   bool count_failure(WeightedPeer& peer);
   void count_times(PeerState& state);
 

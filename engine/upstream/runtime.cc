@@ -3,6 +3,7 @@
 #include <array>
 #include <unordered_map>
 
+#include "engine/upstream/following.h"
 #include "engine/upstream/pool.h"
 #include "engine/upstream/resolver.h"
 #include "engine/upstream/round_robin.h"
@@ -26,6 +27,8 @@ struct Runtime::Implementation {
   // What is kept for a cluster's name.
   struct Entry {
     Ref<PeerSet> peers;
+    uint64_t peers_version = 0;  // of `following` that they were made from
+    std::unique_ptr<FollowedCluster> following;
     std::unique_ptr<Pool> pool;
   };
   // Entries stay for good, so a cluster's number finds its own again without the name.
@@ -42,8 +45,8 @@ struct Runtime::Implementation {
   std::array<Known, 64> recent{};
   Worker& worker;
   Pool single_use;
-  std::unordered_map<std::string, Entry> entries;
   std::unordered_map<std::string, std::unique_ptr<Resolver>> resolvers;
+  std::unordered_map<std::string, Entry> entries;  // follow names by the resolvers
   bool closing = false;
 };
 
@@ -53,15 +56,45 @@ Runtime::~Runtime() = default;
 
 std::unique_ptr<Selection> Runtime::select(const Cluster& cluster, const Subject& subject) {
   Implementation::Entry& entry = implementation_->entry(cluster);
-  if (!entry.peers || entry.peers->cluster_id() != cluster.id) {
-    // A reload, or a request that began before one: the states are shared either way.
-    entry.peers = make_ref<PeerSet>(cluster, entry.peers.get());
+  const uint64_t version = entry.following ? entry.following->version() : 0;
+  if (!entry.peers || entry.peers->cluster_id() != cluster.id || entry.peers_version != version) {
+    // A reload, a request that began before one, or other addresses: the states are shared always.
+    const PeerSet* before = entry.peers.get();
+    entry.peers = entry.following ? make_ref<PeerSet>(entry.following->filled(cluster), before)
+                                  : make_ref<PeerSet>(cluster, before);
+    entry.peers_version = version;
   }
   BalancerClock clock;
   clock.seconds = loop_seconds;
   clock.milliseconds = loop_milliseconds;
   clock.of = &implementation_->worker.loop;
   return make_selection(entry.peers, cluster, subject, clock);
+}
+
+namespace {
+
+// nginx's line, in the log of the configuration in force.
+void log_failed(void* of, const std::string& host, int error, const char* text) {
+  const auto& runtime = *static_cast<Runtime*>(of);
+  if (!runtime.log_error) return;
+  runtime.log_error(host + " could not be resolved (" + std::to_string(error) + ": " + text + ")");
+}
+
+}  // namespace
+
+void Runtime::follow(const Cluster& cluster) {
+  Worker& worker = implementation_->worker;
+  bool any = false;
+  for (const Server& server : cluster.servers) any = any || server.resolve;
+  Implementation::Entry& entry = implementation_->entry(cluster);
+  if (!any) {
+    entry.following.reset();
+    return;
+  }
+  if (!entry.following) {
+    entry.following = std::make_unique<FollowedCluster>(worker.loop, log_failed, this);
+  }
+  entry.following->use(cluster, resolver(cluster.resolver));
 }
 
 std::unique_ptr<Selection> Runtime::select_once(const Cluster& cluster) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -113,6 +114,12 @@ class Runtime {
   // when their last user goes. `subject` is asked now; neither it nor `cluster` has to outlive the
   // selection.
   std::unique_ptr<Selection> select(const Cluster& cluster, const Subject& subject = {});
+
+  // Before a configuration with this cluster is in force: follows the names of its servers with
+  // `resolve`, so that requests find their addresses.
+  void follow(const Cluster& cluster);
+  // Lines about names that cannot be resolved (level error).
+  std::function<void(const std::string& text)> log_error;
 
   // For a group made for one request (resolved at run time): nothing is remembered.
   std::unique_ptr<Selection> select_once(const Cluster& cluster);

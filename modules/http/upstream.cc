@@ -3,6 +3,7 @@
 #include "confparse/setters.h"
 #include "confparse/value.h"
 #include "engine/http/builder.h"
+#include "engine/http/core_settings.h"
 #include "engine/http/gateway_variables.h"
 
 // ngx_http_upstream_module: registers the shared upstream blocks with http, and has keepalive.
@@ -69,6 +70,8 @@ constexpr Directive kDirectives[] = {
      .doc = "Defines a group of servers."},
     shared::in_upstream(conf::kUpstream, shared::kServerRow),
     shared::in_upstream(conf::kUpstream, shared::kZoneRow),
+    shared::in_upstream(conf::kUpstream, shared::kResolverRow),
+    shared::in_upstream(conf::kUpstream, shared::kResolverTimeoutRow),
     shared::in_upstream(conf::kUpstream, shared::kHashRow),
     shared::in_upstream(conf::kUpstream, shared::kIpHashRow),
     shared::in_upstream(conf::kUpstream, shared::kLeastConnectionsRow),
@@ -107,8 +110,10 @@ void prepare(Compiler& compiler, Scope&) {
   define_gateway_variables(compiler.variables());
 }
 
-void complete(Compiler& compiler, Scope&) {
-  compiler.state<UpstreamBuilder>().complete(compiler);
+void complete(Compiler& compiler, Scope& root) {
+  compiler.state<UpstreamBuilder>().complete(
+      compiler,
+      {root.get<CoreSettings>().resolver, root.get<CoreSettings>().resolver_timeout.value});
 }
 
 }  // namespace

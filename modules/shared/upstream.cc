@@ -112,7 +112,29 @@ const Cluster* UpstreamBuilder::refer(Compiler& compiler, const Statement& at,
   return cluster;
 }
 
-void UpstreamBuilder::complete(Compiler& compiler) {
+// What servers with `resolve` need.
+void UpstreamBuilder::check_resolve(Compiler& compiler, const Entry& entry,
+                                    const ResolverSettings& resolver) {
+  Cluster& cluster = *entry.cluster;
+  bool any = false;
+  for (const Server& server : cluster.servers) any = any || server.resolve;
+  if (!any) return;
+  const std::string where = " upstream \"" + cluster.host + "\"";
+  if (!cluster.zone) {
+    compiler.error(*entry.at,
+                   "resolving names at run time requires" + where + " to be in shared memory",
+                   "Add \"zone NAME SIZE;\" to it.");
+    return;
+  }
+  if (cluster.resolver_timeout < 0) cluster.resolver_timeout = resolver.timeout;
+  if (cluster.resolver.empty()) cluster.resolver = resolver.words;
+  if (cluster.resolver.empty() || cluster.resolver[0] == "off") {
+    compiler.error(*entry.at, "no resolver defined to resolve names at run time in" + where,
+                   "Add \"resolver ADDRESS;\" to it, or around it.");
+  }
+}
+
+void UpstreamBuilder::complete(Compiler& compiler, const ResolverSettings& resolver) {
   for (Entry& entry : entries_) {
     Cluster& cluster = *entry.cluster;
     if (entry.defined) {
@@ -122,6 +144,7 @@ void UpstreamBuilder::complete(Compiler& compiler) {
         compiler.error(*entry.at, "no servers in upstream \"" + cluster.host + "\"",
                        "Every server of it is a backup.");
       }
+      check_resolve(compiler, entry, resolver);
       continue;
     }
     if (entry.port == 0 && !cluster.host.starts_with("unix:")) {

@@ -34,7 +34,12 @@ class UpstreamBuilder : public conf::CompilerState {
   upstream::Cluster* define(conf::Compiler& compiler, const conf::Statement& at,
                             std::string_view name);
   // Resolves implied groups and checks the others.
-  void complete(conf::Compiler& compiler);
+  // Of the subsystem's block, for servers with `resolve`.
+  struct ResolverSettings {
+    const std::vector<std::string>& words;
+    int64_t timeout;  // milliseconds
+  };
+  void complete(conf::Compiler& compiler, const ResolverSettings& resolver);
 
   upstream::Cluster* current = nullptr;  // whose block is being visited
   UpstreamBlock block;                   // the same, for its lines
@@ -51,6 +56,8 @@ class UpstreamBuilder : public conf::CompilerState {
     bool no_port;
     bool defined;
   };
+  static void check_resolve(conf::Compiler& compiler, const Entry& entry,
+                            const ResolverSettings& resolver);
   upstream::Cluster* add(Entry entry, std::string_view host, uint16_t default_port);
   const bool is_stream_;
   Clusters* clusters_ = nullptr;
@@ -90,7 +97,7 @@ inline constexpr conf::Directive kServerRow = {
     .set = set_in_upstream<read_server>,
     .doc =
         "Adds a server to the group: weight=, max_conns=, max_fails=, fail_timeout=, backup, "
-        "down."};
+        "down, resolve."};
 inline constexpr conf::Directive kZoneRow = {
     .name = "zone",
     .args = {1, 2},
@@ -98,6 +105,18 @@ inline constexpr conf::Directive kZoneRow = {
     .merge = conf::Merge::own,
     .set = set_in_upstream<read_zone>,
     .doc = "Shared memory in which workers keep the servers' failures, connections and turns."};
+inline constexpr conf::Directive kResolverRow = {
+    .name = "resolver",
+    .args = {1, conf::kNoLimit},
+    .merge = conf::Merge::own,
+    .set = set_in_upstream<read_block_resolver>,
+    .doc = "The name servers that are asked for servers with \"resolve\"."};
+inline constexpr conf::Directive kResolverTimeoutRow = {
+    .name = "resolver_timeout",
+    .args = {1, 1},
+    .merge = conf::Merge::own,
+    .set = set_in_upstream<read_block_resolver_timeout>,
+    .doc = "How long an answer of a name server is waited for."};
 inline constexpr conf::Directive kHashRow = {
     .name = "hash",
     .args = {1, 2},

@@ -5,6 +5,7 @@
 #include "confparse/address.h"
 #include "confparse/value.h"
 #include "engine/zone/registry.h"
+#include "modules/shared/resolver.h"
 
 namespace weir::shared {
 
@@ -48,6 +49,7 @@ bool read_parameter(std::string_view text, Server& server) {
   }
   if (text == "backup") return server.backup = true;
   if (text == "down") return server.down = true;
+  if (text == "resolve") return server.resolve = true;
   return false;
 }
 
@@ -68,6 +70,7 @@ void read_server(Compiler& compiler, UpstreamBlock& block, const Statement& at) 
   }
   conf::UrlRules rules;
   if (block.default_port) rules.default_port = block.default_port;
+  rules.no_resolve = server.resolve;
   const conf::Url url = conf::parse_url(compiler.world(), at.argument(0), rules);
   if (!url.ok()) {
     return compiler.error(at, url.problem + " in upstream \"" + url.text + "\"", {}, &at.words[1]);
@@ -76,10 +79,30 @@ void read_server(Compiler& compiler, UpstreamBlock& block, const Statement& at) 
     return compiler.error(at, "no port in upstream \"" + url.text + "\"",
                           "There is no usual port here: write host:port.", &at.words[1]);
   }
+  if (url.kind == conf::Url::Kind::name) {
+    server.host = url.host;
+    server.port = url.port;
+  } else {
+    server.resolve = false;  // nothing to follow
+  }
   for (const conf::SocketAddress& address : url.addresses) {
     server.addresses.push_back(net::Address::from_bytes(address.bytes));
   }
   block.cluster->servers.push_back(std::move(server));
+}
+
+void read_block_resolver(Compiler& compiler, UpstreamBlock& block, const Statement& at) {
+  std::vector<std::string> words;
+  if (!read_resolver(compiler, at, true, words)) return;
+  if (block.cluster) block.cluster->resolver = std::move(words);
+}
+
+void read_block_resolver_timeout(Compiler& compiler, UpstreamBlock& block, const Statement& at) {
+  const std::optional<int64_t> value = conf::parse_milliseconds(at.argument(0));
+  if (!value) {
+    return compiler.error(at, "\"resolver_timeout\" directive invalid value", {}, &at.words[1]);
+  }
+  if (block.cluster) block.cluster->resolver_timeout = *value;
 }
 
 void set_method(Compiler& compiler, UpstreamBlock& block, const Statement& at, Method method,

@@ -19,8 +19,12 @@ struct UpstreamBlock {
   bool is_stream = false;
 };
 
-// server ADDRESS [weight=] [max_conns=] [max_fails=] [fail_timeout=] [backup] [down]
+// server ADDRESS [weight=] [max_conns=] [max_fails=] [fail_timeout=] [backup] [down] [resolve]
 void read_server(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);
+// resolver ADDRESS …, resolver_timeout TIME
+void read_block_resolver(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);
+void read_block_resolver_timeout(conf::Compiler& compiler, UpstreamBlock& block,
+                                 const conf::Statement& at);
 // Balancers. A second one in a block wins, with nginx's warning.
 void read_hash(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);
 void read_ip_hash(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);

@@ -30,6 +30,8 @@ constexpr Directive kDirectives[] = {
      .doc = "Defines a group of servers."},
     shared::in_upstream(conf::kStreamUpstream, shared::kServerRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kZoneRow),
+    shared::in_upstream(conf::kStreamUpstream, shared::kResolverRow),
+    shared::in_upstream(conf::kStreamUpstream, shared::kResolverTimeoutRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kHashRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kLeastConnectionsRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kRandomRow),
@@ -96,8 +98,10 @@ void prepare(Compiler& compiler, Scope&) {
   for (const Definition& definition : kVariables) define(compiler, definition);
 }
 
-void complete(Compiler& compiler, Scope&) {
-  compiler.state<shared::StreamUpstreams>().complete(compiler);
+void complete(Compiler& compiler, Scope& root) {
+  compiler.state<shared::StreamUpstreams>().complete(
+      compiler,
+      {root.get<CoreSettings>().resolver, root.get<CoreSettings>().resolver_timeout.value});
 }
 
 }  // namespace

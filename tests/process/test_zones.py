@@ -13,7 +13,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "clients"))
 
 import harness
-from harness import get, wait_until
+from harness import close_tunnel, echo, get, wait_until
 
 CONF = """
 BEFORE
@@ -113,6 +113,38 @@ class Zones(harness.TestCase):
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: weir.children() and weir.children() != [worker], "a new worker")
         self.assertEqual(self.status(weir), 503)
+
+    def test_a_tunnel_counts_until_it_ends(self):
+        upstream = self.backend("app")
+        text = """
+worker_processes 2;
+events {}
+http {
+    access_log off;
+    limit_conn_log_level info;
+    limit_conn_zone $arg_k zone=open:64k;
+    server {
+        listen 127.0.0.1:8080;
+        location = /version { return 200 "VERSION"; }
+        location / {
+            limit_conn open 1;
+            proxy_pass http://127.0.0.1:9001;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection upgrade;
+        }
+    }
+}
+"""
+        weir = self.service(text.replace("VERSION", "1"), {9001: upstream})
+        tunnel = self.tunnel(weir.port(), "/?k=a")
+        self.assertEqual(self.status(weir), 503)
+        self.assertEqual(self.status(weir, "b"), 200)
+        weir.reload(text.replace("VERSION", "2"))
+        self.assertTrue(echo(tunnel))
+        self.assertEqual(self.status(weir), 503)
+        close_tunnel(tunnel)
+        wait_until(lambda: self.status(weir) == 200, "the tunnel's count to end")
 
     @unittest.skipIf(os.geteuid() != 0, "needs root: reaches into the master's descriptors")
     def test_who_dies_with_the_lock_leaves_an_empty_zone(self):

@@ -1,6 +1,9 @@
+#include <sys/wait.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <map>
 #include <string>
 
@@ -346,11 +349,37 @@ TEST_CASE("zone: peer sets of one zone share failures, connections and turns", "
     CHECK(std::count(all.begin(), all.end(), '1') == 2);
     busy->finish(Selection::Result::ok);
   }
+  SECTION("connections of a worker that is killed are given back") {
+    int ready[2];
+    REQUIRE(pipe(ready) == 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      one.peers = make_ref<PeerSet>(one.cluster, nullptr);
+      auto busy = one.select();
+      while (Fixture::digit(busy->next()) != '0') busy->finish(Selection::Result::released);
+      char byte = 1;
+      if (write(ready[1], &byte, 1) != 1) _exit(1);
+      while (true) pause();
+    }
+    char byte = 0;
+    REQUIRE(read(ready[0], &byte, 1) == 1);
+    std::string all;
+    for (int i = 0; i < 4; ++i) all += two.one({});
+    CHECK(all.find('0') == all.npos);
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    two.build();
+    for (int i = 0; i < 4; ++i) all += two.one({});
+    CHECK(all.find('0') != all.npos);
+    close(ready[0]);
+    close(ready[1]);
+  }
   SECTION("peers that nobody uses leave it") {
     one.peers = {};
     two.peers = {};
     zone::Locked<SharedPeers> shared(*zone);
     CHECK(shared->table.count() == 0);
+    CHECK(shared->tallies.count() == 0);
   }
 }
 
