@@ -66,6 +66,79 @@ class Headers(harness.TestCase):
         self.assertEqual(curl(self.url).status, 502)
 
 
+class Limits(harness.TestCase):
+    def setUp(self):
+        self.expected_errors = ("limiting requests", "limiting connections")
+
+    def statuses(self, weir, client, count):
+        with Connection(weir.port(8080)) as connection:
+            return [connection.get(fields=[("X-Forwarded-For", client)]).status for _ in range(count)]
+
+    def test_rates_are_of_each_client_and_not_of_our_own(self):
+        weir = self.service(example("limits.conf"), {9001: self.backend()})
+        for client in ("192.0.2.1", "192.0.2.2, 127.0.0.1"):
+            self.assertEqual(self.statuses(weir, client, 6)[:4], [200] * 4)
+            self.assertIn(429, self.statuses(weir, client, 6))
+        self.assertEqual(self.statuses(weir, "10.1.2.3", 30), [200] * 30)
+
+    def test_connections(self):
+        gate = asyncio.Event()
+
+        async def answer(_request, _reader, writer):
+            await gate.wait()
+            writer.write(harness.reply("late"))
+
+        upstream = self.backend(answer=answer)
+        weir = self.service(example("limits.conf"), {9001: upstream})
+        held = [Connection(weir.port(8080)) for _ in range(2)]
+        for connection in held:
+            connection.send("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n")
+        wait_until(lambda: len(upstream.requests) == 2, "both requests")
+        self.assertEqual(self.statuses(weir, "192.0.2.9", 1), [429])
+        harness.LOOP.loop.call_soon_threadsafe(gate.set)
+        for connection in held:
+            self.assertEqual(connection.answer().status, 200)
+            connection.close()
+        wait_until(lambda: self.statuses(weir, "192.0.2.9", 1) == [200], "the connections' end")
+
+
+class Balancing(harness.TestCase):
+    def setUp(self):
+        self.upstreams = [self.backend(name) for name in ("one", "two", "three")]
+        self.weir = self.service(example("balancing.conf"),
+                                 dict(zip((9001, 9002, 9003), self.upstreams)))
+
+    def chosen(self, target, count, user=None):
+        names = []
+        for number in range(count):
+            fields = [("Cookie", f"user={user or number}")]
+            names.append(get(self.weir.port(8080), target, fields=fields).body.decode().strip())
+        return names
+
+    def test_a_user_keeps_the_server_and_others_stay_when_one_leaves(self):
+        self.expected_errors = ("connect() failed", "temporarily disabled")
+        before = self.chosen("/", 60)
+        self.assertEqual(set(before), {"one", "two", "three"})
+        self.assertEqual(self.chosen("/", 60), before)
+        self.assertEqual(len(set(self.chosen("/", 5, "same"))), 1)
+        self.upstreams[1].stop()
+        after = self.chosen("/", 60)
+        for was, now in zip(before, after):
+            if was == "two":
+                self.assertIn(now, ("one", "three"))
+            else:
+                self.assertEqual(now, was)
+
+    def test_least_busy_by_weight(self):
+        names = self.chosen("/work", 30)
+        # A request may come before the one before it was counted as over.
+        self.assertEqual(names.count("one") + names.count("two"), 30)
+        self.assertTrue(7 <= names.count("one") <= 13, names)
+
+    def test_shares(self):
+        self.assertTrue(set(self.chosen("/try", 5)) <= {"one", "two", "three"})
+
+
 class LargeBodies(harness.TestCase):
     def test_large_answers_arrive_whole(self):
         sizes = {"/0": 0, "/1": 1, "/32k": 32768, "/1m": 1 << 20, "/20m": 20 << 20}
