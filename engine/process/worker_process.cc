@@ -226,12 +226,14 @@ void WorkerProcess::apply_settings() {
 void WorkerProcess::follow_names() {
   upstreams_.log_error = [this](const std::string& text) { log_.write(Severity::error, text); };
   const Generation& generation = *worker_.generation;
+  std::vector<const upstream::Cluster*> clusters;
   if (generation.http) {
-    for (const auto& cluster : generation.http->clusters) upstreams_.follow(*cluster);
+    for (const auto& cluster : generation.http->clusters) clusters.push_back(cluster.get());
   }
   if (generation.stream) {
-    for (const auto& cluster : generation.stream->clusters) upstreams_.follow(*cluster);
+    for (const auto& cluster : generation.stream->clusters) clusters.push_back(cluster.get());
   }
+  upstreams_.follow(clusters);
 }
 
 bool WorkerProcess::attach_zones(Generation& generation, const ZoneSet& zones) {

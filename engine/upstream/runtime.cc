@@ -1,5 +1,6 @@
 #include "engine/upstream/runtime.h"
 
+#include <algorithm>
 #include <array>
 #include <unordered_map>
 
@@ -82,19 +83,24 @@ void log_failed(void* of, const std::string& host, int error, const char* text) 
 
 }  // namespace
 
-void Runtime::follow(const Cluster& cluster) {
+void Runtime::follow(const std::vector<const Cluster*>& clusters) {
   Worker& worker = implementation_->worker;
-  bool any = false;
-  for (const Server& server : cluster.servers) any = any || server.resolve;
-  Implementation::Entry& entry = implementation_->entry(cluster);
-  if (!any) {
-    entry.following.reset();
-    return;
+  std::vector<const Implementation::Entry*> used;
+  for (const Cluster* cluster : clusters) {
+    const auto& servers = cluster->servers;
+    if (std::none_of(servers.begin(), servers.end(), [](const Server& s) { return s.resolve; })) {
+      continue;
+    }
+    Implementation::Entry& entry = implementation_->entry(*cluster);
+    if (!entry.following) {
+      entry.following = std::make_unique<FollowedCluster>(worker.loop, log_failed, this);
+    }
+    entry.following->use(*cluster, resolver(cluster->resolver));
+    used.push_back(&entry);
   }
-  if (!entry.following) {
-    entry.following = std::make_unique<FollowedCluster>(worker.loop, log_failed, this);
+  for (auto& [name, entry] : implementation_->entries) {
+    if (std::find(used.begin(), used.end(), &entry) == used.end()) entry.following.reset();
   }
-  entry.following->use(cluster, resolver(cluster.resolver));
 }
 
 std::unique_ptr<Selection> Runtime::select_once(const Cluster& cluster) {

@@ -115,9 +115,9 @@ class Runtime {
   // selection.
   std::unique_ptr<Selection> select(const Cluster& cluster, const Subject& subject = {});
 
-  // Before a configuration with this cluster is in force: follows the names of its servers with
-  // `resolve`, so that requests find their addresses.
-  void follow(const Cluster& cluster);
+  // Before a configuration with these clusters is in force: follows the names of their servers
+  // with `resolve`, so that requests find their addresses; and no others from now on.
+  void follow(const std::vector<const Cluster*>& clusters);
   // Lines about names that cannot be resolved (level error).
   std::function<void(const std::string& text)> log_error;
 

@@ -30,6 +30,7 @@ class NameServer:
     def __init__(self, names):
         self.names = names
         self.asked = 0
+        self.log = []
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
@@ -54,6 +55,7 @@ class NameServer:
         question = query[12:at + 5]
         name = ".".join(labels)
         self.asked += 1
+        self.log.append(name)
         if name not in self.names:
             return None
         addresses = self.names[name]
@@ -136,6 +138,20 @@ class Resolve(harness.TestCase):
         self.assertEqual(self.bodies(weir), {"127.0.0.3", "127.0.0.4"})
         self.names.names["backend.test"] = None
         wait_until(lambda: get(weir.port(), "/").status == 502, "no addresses")
+
+    def test_a_name_that_is_not_used_any_more_is_not_asked_for(self):
+        self.names.names["backend.test"] = ["127.0.0.2"]
+        weir = self.start()
+        wait_until(lambda: get(weir.port(), "/").status == 200, "the address")
+        weir.reload(self.conf(2).replace("backend.test", "127.0.0.3").replace(" resolve", ""))
+        self.assertEqual(self.bodies(weir, 5), {"127.0.0.3"})
+        # The answer was good for a second: a question of before may be under way, no other follows.
+        weir.reload(self.conf(3).replace("backend.test", "other.test"))
+        self.names.names["other.test"] = ["127.0.0.4"]
+        wait_until(lambda: get(weir.port(), "/").body == b"127.0.0.4", "the other name")
+        before = len(self.names.log)
+        wait_until(lambda: len(self.names.log) > before + 4, "further questions")
+        self.assertNotIn("backend.test", self.names.log[before:])
 
     def test_a_name_that_is_not_known_at_start_does_not_stop_it(self):
         self.expected_errors = ("could not be resolved", "no live upstreams")
