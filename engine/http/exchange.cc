@@ -277,6 +277,8 @@ void Exchange::ring_all() {
 void Exchange::credit(size_t bytes) {
   if (session_ == nullptr) return;
   session_->codec().consumed(stream_, bytes);
+  // With windows the credit is something to be sent.
+  if (session_->codec().multiplexes()) session_->flush();
   session_->wake();
 }
 

@@ -154,6 +154,7 @@ class Request final : public conf::VariableSource {
   PhaseResult respond(int status, std::string_view content_type, std::string_view body);
   void send_interim(int status, const HeaderList& headers);  // 100, 103
   void add_body_filter(BodyFilter* filter);
+  bool has_body_filters() const { return first_filter_ != nullptr; }
   // 101: after send_head() with status 101 and response().upgraded, this takes the connection away
   // from its session (tunnel_handover.h). Renders the log lines; afterwards the handler unwinds
   // with PhaseResult::done() and uses nothing of the request. Null: the client is gone.
