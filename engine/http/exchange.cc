@@ -277,7 +277,8 @@ void Exchange::ring_all() {
 void Exchange::credit(size_t bytes) {
   if (session_ == nullptr) return;
   session_->codec().consumed(stream_, bytes);
-  session_->wake();
+  // HTTP/1 reads on; HTTP/2 has a window to tell of.
+  session_->flush();
 }
 
 void Exchange::client_too_slow() {
