@@ -110,6 +110,13 @@ void ClientBody::begin_streaming(Request& request) {
   if (mode_ == Mode::waiting) begin(request, Mode::streaming);
 }
 
+void ClientBody::open_stream(Request& request) {
+  length_ = {BodyLength::Kind::chunked, 0};
+  mode_ = Mode::streaming;
+  reader_ = &request;
+  unlimited_ = true;
+}
+
 void ClientBody::consumed(size_t bytes) {
   exchange_.credit(bytes);
 }
@@ -204,6 +211,7 @@ void ClientBody::take_arrived() {
 
 // A chunked body that grows beyond client_max_body_size.
 void ClientBody::stored_enough() {
+  if (unlimited_) return;
   const int64_t limit = body_limit(*reader_);
   if (limit == 0 || received_ <= static_cast<uint64_t>(limit)) return;
   if (length_.kind == BodyLength::Kind::exact) return;  // checked when the location was found

@@ -92,6 +92,7 @@ void Exchange::on_head(MessageHead& head) {
   head_received_ = true;
   start_pending_ = true;
   main_->received_ = &head;
+  if (!head.connect_protocol.empty()) begin_bridged();
   body_.declare(head.body);
 }
 
@@ -220,8 +221,7 @@ void Exchange::begin_request() {
     PhaseEngine::refuse(main, 421);
     return;
   }
-  if (head_->method == Method::trace ||
-      (head_->method == Method::connect && head_->connect_protocol.empty())) {
+  if (head_->method == Method::trace || head_->method == Method::connect) {
     main.log(Severity::info,
              head_->method == Method::trace
                  ? "client sent TRACE method while reading client request headers"

@@ -35,6 +35,7 @@ uint64_t Exchange::body_bytes_sent() const {
 
 void Exchange::send_head(const MessageHead& head, bool end) {
   if (gone_ || aborted_ || session_ == nullptr) return;
+  if (is_bridged() && send_bridged_head(head, end)) return;
   Codec& codec = session_->codec();
   size_t before = codec.output().bytes();
   codec.send_head(stream_, head, end);

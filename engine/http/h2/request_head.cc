@@ -260,6 +260,10 @@ FieldVerdict finish_request(Stream& stream, bool end) {
   if (!head.connect_protocol.empty() && head.method != Method::connect) {
     return refuse("client sent :protocol header with another method than CONNECT");
   }
+  // RFC 8441 section 4, RFC 9110 section 15.6.2.
+  if (!head.connect_protocol.empty() && head.connect_protocol != "websocket") {
+    return refuse("client sent unknown :protocol header", 501);
+  }
   if (head.method == Method::trace) return refuse("client sent TRACE method", 405);
   if (head.method == Method::connect && head.connect_protocol.empty()) {
     return refuse("client sent CONNECT method", 405);
