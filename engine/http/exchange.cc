@@ -93,7 +93,8 @@ void Exchange::on_head(MessageHead& head) {
   start_pending_ = true;
   main_->received_ = &head;
   if (!head.connect_protocol.empty()) begin_bridged();
-  body_.declare(head.body);
+  // What follows such a request is no body, and waits.
+  body_.declare(is_bridged() ? BodyLength() : head.body);
 }
 
 void Exchange::on_data(Slice data) {

@@ -14,7 +14,6 @@ void Exchange::begin_bridged() {
   head.method = Method::get;
   head.method_text = "GET";
   head.upgrade = true;
-  head.body = {};  // what follows is no body, and waits
   head.headers.add(arena_, Header{"upgrade", "websocket", HeaderId::upgrade});
   head.headers.add(arena_, Header{"connection", "upgrade", HeaderId::connection});
   head.headers.add(arena_, "sec-websocket-key", bridge_key_);

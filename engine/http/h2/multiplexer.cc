@@ -272,7 +272,7 @@ void Multiplexer::refuse_stream(int32_t number, uint32_t code) {
 void Multiplexer::take_trailer(Stream& stream, std::string_view name, std::string_view value) {
   stream.field_bytes += static_cast<uint32_t>(name.size() + value.size() + 4);
   if (stream.field_bytes > kTrailerLimit || ++stream.field_count > kTrailerCount ||
-      name.starts_with(':') || judge_name(name, true) == NameVerdict::invalid ||
+      name.empty() || name.starts_with(':') || judge_name(name, true) == NameVerdict::invalid ||
       !is_valid_value(value)) {
     stream.refused = role_ == Role::client ? 502 : 400;
     return;
