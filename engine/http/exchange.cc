@@ -122,7 +122,7 @@ void Exchange::on_reset(const Reset& reset) {
       take_refused_head();
     }
     if (*reset.reason != 0) main_->log(Severity::info, reset.reason);
-    peer_gone(input_ended_ ? 499 : 400);
+    peer_gone(multiplexed() ? 499 : 400);
     return;
   }
   keep_alive_ = false;
@@ -169,7 +169,7 @@ void Exchange::take_refused_head() {
   if (head_ == nullptr) return;
   std::string_view reason = reset_reason_;
   if (head_->method_text.empty() || reason.ends_with("request line")) {
-    head_->bytes = 0;
+    if (!multiplexed()) head_->bytes = 0;
     return;
   }
   CurrentTarget& current = main_->current_;
@@ -196,8 +196,13 @@ void Exchange::begin_request() {
   keep_alive_ = head_->keep_alive;
   lingering_ = body_.present();
   if (!target.ok) {
-    head_->bytes = static_cast<uint32_t>(head_->request_line.size()) + 2;
-    main.log(Severity::info, "client sent invalid request while reading client request line");
+    const char* reason = "client sent invalid request while reading client request line";
+    if (multiplexed()) {
+      reason = "client sent invalid request while reading client request headers";
+    } else {
+      head_->bytes = static_cast<uint32_t>(head_->request_line.size()) + 2;
+    }
+    main.log(Severity::info, reason);
     PhaseEngine::refuse(main, 400);
     return;
   }

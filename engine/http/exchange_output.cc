@@ -29,6 +29,7 @@ uint64_t Exchange::bytes_sent() const {
 }
 
 uint64_t Exchange::body_bytes_sent() const {
+  if (multiplexed()) return given_;  // heads of frames are no body
   uint64_t sent = bytes_sent();
   return sent > head_bytes_sent_ ? sent - head_bytes_sent_ : 0;
 }
@@ -36,6 +37,11 @@ uint64_t Exchange::body_bytes_sent() const {
 void Exchange::send_head(const MessageHead& head, bool end) {
   if (gone_ || aborted_ || session_ == nullptr) return;
   if (is_bridged() && send_bridged_head(head, end)) return;
+  // No frame of its own for the end of an empty body.
+  if (multiplexed() && head.body.bytes == 0 && head.body.kind == BodyLength::Kind::exact &&
+      main_->response_.trailers.empty() && !main_->response_.expect_trailers) {
+    end = true;
+  }
   Codec& codec = session_->codec();
   size_t before = codec.output().bytes();
   codec.send_head(stream_, head, end);

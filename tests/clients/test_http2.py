@@ -64,9 +64,30 @@ class Requests(Http2Case):
             self.assertEqual(answer.body, b"here\n")
             self.assertEqual(answer.get("content-length"), "5")
             self.assertIsNone(answer.get("connection"))
+            client.get("/static/none", method="HEAD")
         line = self.log_line("GET /here?x")
         self.assertIn('"GET /here?x HTTP/2.0" 200', line)
         self.assertIn('HTTP/2.0 "h2c" "localhost" "a=1; b=2"', line)
+        self.assertIn(' 5 89 HTTP/2.0', line)
+        self.assertIn(' 0 ', self.log_line("HEAD /static/none"))
+
+    def test_empty_answers_end_with_their_head(self):
+        port = self.start(files={"html/static/empty": b""})
+        with Http2(port) as client:
+            answer = client.get("/static/empty")
+            self.assertEqual((answer.status, answer.get("content-length")), (200, "0"))
+            self.assertEqual([frame for frame in client.frames if frame.type == http2.DATA], [])
+
+    def test_refused(self):
+        """nginx's words, and 400 on a connection that lives on."""
+        with Http2(self.start()) as client:
+            for method, target, words in (("get", "/here", 'invalid method: "get"'),
+                                          ("GET", "*", 'invalid :path header: "*"'),
+                                          ("GET", "/%zz", "invalid request while reading client")):
+                self.assertEqual(client.get(target, method=method).status, 400)
+                wait_until(lambda words=words: words in self.weir.errors(), words)
+            self.assertEqual(client.get("/here", method="TRACE").status, 405)
+            self.assertEqual(client.get("/here").status, 200)
 
     def test_settings(self):
         with Http2(self.start("http2_max_concurrent_streams 7; http2_body_preread_size 70000;")) as client:
@@ -303,6 +324,7 @@ class Ends(Http2Case):
             client.rst(stream)
             self.assertTrue(ended.wait(harness.PATIENCE))
             self.assertIn(" 499 ", self.log_line("GET /slow"))
+            wait_until(lambda: "client canceled stream 1" in self.weir.errors(), "the log line")
             self.assertEqual(client.get("/here").status, 200)
 
     def test_keepalive_requests(self):

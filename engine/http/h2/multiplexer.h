@@ -142,6 +142,7 @@ class Multiplexer : public Codec {
   void on_frame_head(const nghttp2_frame_hd& head);
   void on_frame(const nghttp2_frame& frame);
   void cut_short(int32_t number);
+  static const char* describe_cancel(Stream& stream, uint32_t code);
   void on_close(int32_t number, uint32_t code);
   void on_sent(const nghttp2_frame& frame);
   Slice body_slice(Stream& stream, const char* data, size_t size);

@@ -48,7 +48,7 @@ FieldVerdict add_pseudo(Stream& stream, std::string_view name, std::string_view 
   if (name == ":path") {
     if (!head.target.empty()) return refuse("client sent duplicate :path header");
     if (value.empty()) return refuse("client sent empty :path header");
-    if (value[0] != '/' && value != "*") {
+    if (value[0] != '/') {
       return refuse(arena, {"client sent invalid :path header: \"", value, "\""});
     }
     head.target = arena.copy(value);
