@@ -74,6 +74,7 @@ void ClientBody::begin(Request& request, Mode mode) {
                  static_cast<uint64_t>(request.settings<CoreSettings>().client_body_timeout.value));
     }
   }
+  if (mode != Mode::streaming && !ended_) exchange_.widen_window();
   exchange_.want_body();
 }
 

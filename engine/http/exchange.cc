@@ -296,6 +296,12 @@ bool Exchange::fits_head_buffer(uint64_t body_bytes) const {
   return head_->bytes + body_bytes <= server.head_limits.first_buffer;
 }
 
+void Exchange::widen_window() {
+  if (!multiplexed()) return;
+  session_->codec().widen_window(stream_);
+  session_->flush();
+}
+
 void Exchange::want_body() {
   wake();
 }

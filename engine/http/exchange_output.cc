@@ -103,6 +103,7 @@ void Exchange::watch_window() {
 // Gives the codec what may go now; false: nothing (more) may.
 bool Exchange::push_piece() {
   if (delay_timer_.armed() || file_job_ != nullptr) return false;
+  if (multiplexed() && session_->codec().is_blocked(stream_)) return false;  // until on_window()
   if (pending_.empty()) {
     if (pending_last_) end_output();
     return false;
@@ -289,6 +290,8 @@ void Exchange::end_output() {
 
 void Exchange::on_written() {
   if (session_ == nullptr || gone_) return;
+  // The connection moved; that a window opened is told by on_window().
+  if (multiplexed() && !session_->codec().is_blocked(stream_)) send_timer_.cancel();
   if (!pending_.empty()) {
     push_output();
     if (session_->unwritten() > 0) session_->flush();
@@ -325,8 +328,10 @@ void Exchange::send_timed_out(void* self) {
   exchange->main_->activity_ = "sending to client";
   exchange->main_->log(Severity::info, "client timed out", ETIMEDOUT);
   exchange->reset_ = exchange->settings().reset_timedout_connection;
+  // Of several streams one may have no window, or none of them can be written to.
+  const bool stream_only = exchange->multiplexed() && exchange->session_->unwritten() == 0;
   exchange->peer_gone(408);
-  if (exchange->multiplexed()) {
+  if (stream_only) {
     exchange->session_->codec().send_reset(exchange->stream_, kProtocolError);
     exchange->session_->flush();
   } else {

@@ -5,9 +5,12 @@ import asyncio
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import unittest
+
+from certificates import self_signed  # of this folder: ahead of harness, which adds another
 
 import harness
 import http2
@@ -399,6 +402,68 @@ class Ends(Http2Case):
             client.wait_end()
             self.assertEqual(client.goaway[-1][1], http2.ENHANCE_YOUR_CALM)
         wait_until(lambda: "http2 flood detected" in self.weir.errors(), "the log line")
+
+
+TLS = """
+events {}
+http {
+    ssl_certificate localhost.pem;
+    ssl_certificate_key localhost.key;
+    server {
+        listen 127.0.0.1:8443 ssl HTTP2LISTEN;
+        server_name localhost;
+        HTTP2
+        root html;
+        location /which { return 200 "$http2 $server_protocol $scheme $ssl_alpn_protocol"; }
+    }
+    server { listen 127.0.0.1:8444 ssl; location / { return 200 "$server_protocol"; } }
+}
+"""
+
+
+class Tls(harness.TestCase):
+    def start(self, files=None):
+        certificate, key = self_signed("localhost")
+        text = TLS.replace("HTTP2LISTEN", "http2" if harness.IS_ORACLE else "")
+        text = text.replace("HTTP2", "" if harness.IS_ORACLE else "http2 on;")
+        self.weir = self.service(text, files={"localhost.pem": certificate, "localhost.key": key,
+                                              **(files or {})})
+
+    def test_alpn(self):
+        self.start()
+        with Http2(self.weir.port(8443), tls="localhost") as client:
+            self.assertEqual(client.socket.selected_alpn_protocol(), "h2")
+            self.assertEqual(client.get("/which", scheme="https").body,
+                             b"h2 HTTP/2.0 https h2")
+
+    def test_alpn_without_http2(self):
+        self.start()
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        for port, offered, chosen in ((8444, ["h2", "http/1.1"], "http/1.1"),
+                                      (8443, ["http/1.1"], "http/1.1"), (8443, ["h2"], "h2")):
+            context.set_alpn_protocols(offered)
+            with socket.create_connection(("127.0.0.1", self.weir.port(port))) as plain:
+                with context.wrap_socket(plain, server_hostname="localhost") as secured:
+                    self.assertEqual(secured.selected_alpn_protocol(), chosen)
+
+    def test_large_file(self):
+        body = os.urandom(3000000)
+        self.start(files={"html/large": body})
+        with Http2(self.weir.port(8443), tls="localhost") as client:
+            streams = [client.ask("/large", scheme="https") for _ in range(3)]
+            for stream in streams:
+                self.assertEqual(client.answer(stream).body, body)
+
+    @unittest.skipUnless(shutil.which("curl"), "curl")
+    def test_curl(self):
+        self.start()
+        out = subprocess.run(
+            ["curl", "-sk", "-w", " %{http_version}", f"https://localhost:{self.weir.port(8443)}/which",
+             "--resolve", f"localhost:{self.weir.port(8443)}:127.0.0.1"],
+            capture_output=True, text=True, timeout=harness.PATIENCE, check=True).stdout
+        self.assertEqual(out, "h2 HTTP/2.0 https h2 2")
 
 
 def masked(payload, opcode=1):

@@ -381,6 +381,17 @@ void Multiplexer::consumed(StreamId handle, size_t bytes) {
   want_pump_ = true;
 }
 
+void Multiplexer::widen_window(StreamId handle) {
+  constexpr int32_t kWide = 1024 * 1024;
+  Stream* stream = find(handle);
+  if (stream == nullptr || stream->closed || stream->input_ended || dead_) return;
+  if (nghttp2_session_get_stream_effective_local_window_size(session_, stream->number) >= kWide) {
+    return;
+  }
+  nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, stream->number, kWide);
+  want_pump_ = true;
+}
+
 // What nghttp2 is milder about than RFC 9113 (sections 5.1.1, 6.3).
 void Multiplexer::on_frame_head(const nghttp2_frame_hd& head) {
   const char* wrong = nullptr;

@@ -72,6 +72,7 @@ class Multiplexer : public Codec {
   uint64_t stream_bytes(StreamId stream) const final;
   bool is_blocked(StreamId stream) const final;
   void send_ping() final;
+  void widen_window(StreamId stream) final;
   bool wants_close() const final { return dead_; }
 
  protected:
