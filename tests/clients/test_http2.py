@@ -71,7 +71,7 @@ class Requests(Http2Case):
         line = self.log_line("GET /here?x")
         self.assertIn('"GET /here?x HTTP/2.0" 200', line)
         self.assertIn('HTTP/2.0 "h2c" "localhost" "a=1; b=2"', line)
-        self.assertIn(' 5 89 HTTP/2.0', line)
+        self.assertIn(' 5 88 HTTP/2.0', line)
         self.assertIn(' 0 ', self.log_line("HEAD /static/none"))
 
     def test_empty_answers_end_with_their_head(self):
