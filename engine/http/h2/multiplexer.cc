@@ -75,6 +75,7 @@ void Multiplexer::release(Stream& stream) {
   if (!stream.closed && stream.number > 0) {
     nghttp2_session_set_stream_user_data(session_, stream.number, nullptr);
   }
+  if (heading_ == &stream) heading_ = nullptr;
   slots_[stream.handle & 0xffff].stream = nullptr;
   --held_;
   delete &stream;

@@ -104,6 +104,9 @@ class Multiplexer : public Codec {
   void flood(const char* reason);
   // Sends what nghttp2 has ready.
   void pump();
+  void pump_if_wanted() {
+    if (want_pump_) pump();
+  }
   // Fields of `writer` may be used in place when they go out at once.
   const nghttp2_nv* settled(FieldWriter& writer);
   nghttp2_data_provider provider(Stream& stream);
@@ -123,6 +126,7 @@ class Multiplexer : public Codec {
   bool in_feed_ = false;
   bool pumping_ = false;
   bool dead_ = false;
+  bool want_pump_ = false;
   bool finishing_ = false;        // no new streams
   bool goaway_received_ = false;  // client role
   bool settings_received_ = false;
@@ -154,10 +158,10 @@ class Multiplexer : public Codec {
   std::vector<int32_t> cut_short_;  // streams that we reset, the last of them
   int32_t last_number_ = 0;         // the highest of the peer's streams
   uint32_t first_told_ = 0;         // where tell_windows() began last
+  Stream* heading_ = nullptr;       // whose header block is being read
   const Slice* feeding_ = nullptr;  // what feed() was given
   const char* error_ = "";          // why we ended the connection
   char last_words_[160] = "";       // nghttp2's, of what it found last
-  bool want_pump_ = false;
   bool windows_opened_ = false;
   bool settings_changed_ = false;
 };

@@ -211,8 +211,11 @@ FieldVerdict add_request_field(Stream& stream, std::string_view name, std::strin
                             first->value, "\""});
     }
   }
-  field.name = arena.copy(name);
-  field.value = arena.copy(value);
+  char* text = arena.text(name.size() + value.size());
+  name.copy(text, name.size());
+  value.copy(text + name.size(), value.size());
+  field.name = {text, name.size()};
+  field.value = {text + name.size(), value.size()};
   if (field.id == HeaderId::host) {
     auto host = validate_host(arena, field.value);
     if (!host) return refuse("client sent invalid host header");

@@ -149,7 +149,7 @@ void ServerCodec::send_interim(StreamId handle, const MessageHead& head) {
   writer.clear();
   writer.add_number(":status", static_cast<uint64_t>(head.status));
   for (const Header& field : head.headers) writer.add(field);
-  pump();
+  pump_if_wanted();
   const size_t before = output_.bytes();
   nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream->number, nullptr, settled(writer),
                          writer.size(), nullptr);
@@ -183,7 +183,7 @@ void ServerCodec::send_head(StreamId handle, const MessageHead& head, bool end) 
   stream->output_begun = true;
   stream->finish = end;
   stream->frame_size = head.frame_size;
-  pump();
+  pump_if_wanted();
   const size_t before = output_.bytes();
   const nghttp2_data_provider body = provider(*stream);
   nghttp2_submit_response(session_, stream->number, settled(writer), writer.size(),
