@@ -32,6 +32,7 @@ constexpr Directive kDirectives[] = {
     shared::in_upstream(conf::kStreamUpstream, shared::kZoneRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kHashRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kLeastConnectionsRow),
+    shared::in_upstream(conf::kStreamUpstream, shared::kLeastTimeRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kRandomRow),
 };
 
