@@ -1,3 +1,6 @@
+#include <memory>
+#include <optional>
+
 #include "confparse/setters.h"
 #include "engine/net/socket_options.h"
 #include "engine/stream/builder.h"
@@ -34,12 +37,17 @@ class Returned final : public Content, public SocketHandler {
  private:
   void flush() {
     if (session_.finished()) return;
+    if (const std::optional<int> error = send()) over(*error);
+  }
+  // Nothing: the rest waits. Else 0, or what went wrong.
+  std::optional<int> send() {
     const net::WriteResult result = session_.client().write(pending_);
     session_.sent += result.bytes;
-    if (result.state == net::WriteResult::State::would_block) return;
-    if (result.state == net::WriteResult::State::failed) {
-      session_.log(Severity::info, "send() failed", result.error);
-    }
+    if (result.state == net::WriteResult::State::would_block) return {};
+    return result.state == net::WriteResult::State::failed ? result.error : 0;
+  }
+  void over(int error) {
+    if (error != 0) session_.log(Severity::info, "send() failed", error);
     session_.finish(200);
   }
 
