@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <new>
+#include <utility>
 
 #include "engine/event/loop.h"
 #include "engine/stream/sessions.h"
@@ -172,6 +173,15 @@ bool Session::peek(size_t limit) {
   return true;
 }
 
+void Session::discard_preread() {
+  char room[1024];
+  for (size_t left = std::exchange(preread_size_, 0); left > 0 && stream_.is_open();) {
+    const Transfer moved = stream_.read(room, std::min(left, sizeof room));
+    if (moved.state != Transfer::State::done) return;
+    left -= moved.bytes;
+  }
+}
+
 bool Session::preread_more(bool& grown) {
   const auto& core = settings<CoreSettings>();
   const size_t limit = std::max<size_t>(core.preread_buffer_size.value, 1);
@@ -264,6 +274,9 @@ void Session::detach() {
 void Session::end(void* self) {
   auto* session = static_cast<Session*>(self);
   for (const auto handler : session->graph().hooks.log_handlers) handler(*session);
+  if (!session->content_ && !session->datagram_ && session->status_ == 200) {
+    session->discard_preread();
+  }
   // The farewell of TLS, as far as it goes at once.
   if (session->content_ && !session->stream_.is_plain()) (void)session->stream_.shutdown();
   delete session;

@@ -121,6 +121,9 @@ class Session final : public conf::VariableSource, public SocketHandler, public 
   // In the preread phase: what the client has sent so far. Only looked at: it is still to be read
   // from the stream. Of datagrams: the first one.
   std::string_view preread() const;
+  // Reads and drops what preread() has shown: for who answers without reading. (Closing over unread
+  // bytes would reset the connection, and with that take the answer back.)
+  void discard_preread();
 
   // --- logging ---
   // What is being done, as the log says it: "connecting to upstream". Static text, or null.

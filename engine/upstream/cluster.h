@@ -45,6 +45,7 @@ struct Balancing {
   enum class Time : uint8_t { none, header, last_byte };
   conf::Template key;      // hash
   Time time = Time::none;  // least_time
+  bool connect = false;    // header is how long connecting took (stream)
   bool in_flight = false;  // requests under way count with their time
   bool two = false;        // random
 };

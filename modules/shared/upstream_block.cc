@@ -155,6 +155,7 @@ void read_least_time(Compiler& compiler, UpstreamBlock& block, const Statement& 
   set_method(compiler, block, at, Method::least_time, true);
   if (!block.cluster) return;
   block.cluster->balancing.time = *time;
+  block.cluster->balancing.connect = at.argument(0) == "connect";
   block.cluster->balancing.in_flight = in_flight;
 }
 

@@ -10,11 +10,14 @@ extern const conf::Module kLogModule;
 extern const conf::Module kProxyModule;
 extern const conf::Module kUpstreamModule;
 extern const conf::Module kAccessModule;
+extern const conf::Module kGeoModule;
+extern const conf::Module kLimitConnModule;
 extern const conf::Module kMapModule;
 extern const conf::Module kReturnModule;
 extern const conf::Module kSetModule;
 extern const conf::Module kSslModule;
 extern const conf::Module kSslPrereadModule;
-extern const conf::Module kPassModule;
+extern const conf::Module kRealIpModule;
+extern const conf::Module kSplitClientsModule;
 
 }  // namespace weir::stream

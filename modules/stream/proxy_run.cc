@@ -24,8 +24,20 @@ ProxyRun::ProxyRun(Session& session)
       started_(worker_.loop.now()) {}
 
 ProxyRun::~ProxyRun() {
-  if (selection_) selection_->finish(upstream::Selection::Result::ok);
+  if (selection_) {
+    note_times();
+    selection_->finish(upstream::Selection::Result::ok);
+  }
   if (counted_) --worker_.connections;
+}
+
+// For balancers that choose by time.
+void ProxyRun::note_times() {
+  if (!cluster_ || record_.attempts.empty()) return;
+  const int64_t first =
+      cluster_->balancing.connect ? attempt().connect_time : attempt().first_byte_time;
+  if (first < 0) return;
+  selection_->note_times(static_cast<uint64_t>(first), attempt_age());
 }
 
 void ProxyRun::begin() {

@@ -62,6 +62,7 @@ class ProxyRun : public Content {
   Task<void> resolve(std::string host, uint16_t port);
   void select();
   void next();
+  void note_times();
 
   UpstreamRecord& record_;
   const upstream::Cluster* cluster_ = nullptr;

@@ -25,6 +25,7 @@ class Returned final : public Content, public SocketHandler {
   void start() {
     session_.client().set_handler(this);
     session_.set_activity("returning text");
+    session_.discard_preread();
     flush();
   }
   void on_readable() override {}

@@ -34,6 +34,7 @@ constexpr Directive kDirectives[] = {
     shared::in_upstream(conf::kStreamUpstream, shared::kResolverTimeoutRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kHashRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kLeastConnectionsRow),
+    shared::in_upstream(conf::kStreamUpstream, shared::kLeastTimeRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kRandomRow),
 };
 
