@@ -552,5 +552,8 @@ DECLARED = [
      "the place is the line of the directive, not the end of http"),
     (r"realip_remote_addr", "a variable of a module that weir has not"),
     (r'^keepalive/upstream|invalid value "0" in "keepalive"', "1.29.7: 0 turns the cache off, and a second word"),
+    (r"^proxy_protocol/stream/", "1.31.0: v2 beside on and off"),
+    (r"address and port pair", "1.25.5: servers of stream share addresses"),
+    (r'in resolver "ipv4=off"', "1.23.1: ipv4="),
     (r"accept filters", "the same line as a warning: nginx says [emerg] and goes on"),
 ]
