@@ -76,6 +76,7 @@ class Plan final : public GatewayPlan {
   const GrpcSettings& grpc_;
   const GrpcPass& pass_;
   std::string_view authority_;
+  bool no_body_ = false;  // the answer ended with its head
 };
 
 int Plan::aim(Request& request) {
@@ -183,6 +184,7 @@ void Plan::make_head(Request& request, const BodyLength& body, MessageHead& head
 }
 
 NextUpstream Plan::judge_head(Request&, const MessageHead& head) {
+  no_body_ = head.body.kind == BodyLength::Kind::none;
   const Header* field = head.headers.find("grpc-status");
   if (!field) return NextUpstream::none;
   const auto status = parse_status(field->value);
@@ -191,7 +193,14 @@ NextUpstream Plan::judge_head(Request&, const MessageHead& head) {
 }
 
 void Plan::finish_head(Request& request) {
-  if (request.response().content_length < 0) request.response().expect_trailers = true;
+  Response& response = request.response();
+  if (no_body_ && request.current().method != Method::head) {
+    // One head has to stay one: only as such is it the end of a call.
+    response.content_length = 0;
+    response.header_only = true;
+  } else if (response.content_length < 0) {
+    response.expect_trailers = true;
+  }
   begin_web_response(request);
 }
 

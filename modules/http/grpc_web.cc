@@ -115,6 +115,7 @@ void begin_web_response(Request& request) {
   response.content_type =
       joined(request.arena(), text ? "application/grpc-web-text" : "application/grpc-web",
              message_format(response.content_type));
+  if (response.header_only) return;
   response.content_length = -1;
   response.expect_trailers = false;
   request.add_body_filter(request.arena().make<WebFilter>(text));

@@ -15,7 +15,7 @@ import unittest
 
 import harness
 import http2_peer as http2
-from certificates import self_signed
+from own_certificates import self_signed
 from harness import IS_ORACLE, PATIENCE
 
 CLIENTS = ("http10", "http11", "tls", "h2c", "h2") if harness.HTTP2 else ("http10", "http11", "tls")

@@ -11,7 +11,7 @@ import unittest
 import grpc
 
 import harness
-from certificates import issue, pem
+from own_certificates import issue, pem
 from grpc_support import GrpcTestCase
 from harness import get, reply, wait_until
 
