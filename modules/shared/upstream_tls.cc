@@ -1,5 +1,6 @@
 #include "modules/shared/upstream_tls.h"
 
+#include <cerrno>
 #include <cstring>
 #include <unordered_map>
 
@@ -93,8 +94,10 @@ void read_password_file(Compiler& compiler, const Statement& at, UpstreamTlsSett
   const std::string path = compiler.full_path(at.argument(0), true);
   const auto file = compiler.world().read_file(path);
   if (!file.ok()) {
+    // A folder can be opened; that is where nginx gets.
+    const std::string call = file.error == EISDIR ? "read() \"" : "open() \"";
     return compiler.error(at,
-                          "open() \"" + path + "\" failed (" + std::to_string(file.error) + ": " +
+                          call + path + "\" failed (" + std::to_string(file.error) + ": " +
                               std::strerror(file.error) + ")",
                           {}, &at.words[1]);
   }

@@ -16,7 +16,7 @@ PATIENCE = harness.PATIENCE
 class GrpcBackend:
     """All four kinds of calls. What was asked is kept: metadata of each call, cancellations."""
 
-    def __init__(self, name="backend", workers=32, credentials=None):
+    def __init__(self, name="backend", workers=32, credentials=None, address="127.0.0.1:0"):
         self.name = name
         self.calls = []
         self.cancelled = threading.Event()
@@ -26,9 +26,9 @@ class GrpcBackend:
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(workers), options=UNLIMITED)
         self.server.add_generic_rpc_handlers([self])
         if credentials:
-            self.port = self.server.add_secure_port("127.0.0.1:0", credentials)
+            self.port = self.server.add_secure_port(address, credentials)
         else:
-            self.port = self.server.add_insecure_port("127.0.0.1:0")
+            self.port = self.server.add_insecure_port(address)
         self.server.start()
 
     def stop(self):

@@ -2,12 +2,15 @@
 """gRPC through grpc_pass, with Python's grpc on both sides."""
 
 import os
+import shutil
+import tempfile
 import threading
 import unittest
 
 import grpc
 
 import harness
+import http2_peer as http2
 from grpc_support import Feed, GrpcTestCase, SERVICE
 from harness import beyond_nginx, wait_until
 
@@ -210,22 +213,36 @@ class Calls(GrpcTestCase):
         self.assertEqual(self.client(self.weir.port()).unary("Who"), b"named")
 
     def test_unix_socket(self):
-        self.backend = self.grpc_backend("local")
-        conf = CONF.replace("grpc://127.0.0.1:9001", "unix:SOCKET")
-        self.weir = self.service(conf % ("", ""), start=False)
-        path = self.weir.path("backend.sock")
-        self.backend.server.add_insecure_port(f"unix:{path}")
+        folder = tempfile.mkdtemp(prefix="weir-test-")
+        self.addCleanup(shutil.rmtree, folder)
+        os.chmod(folder, 0o755)
+        path = f"{folder}/backend.sock"
+        self.backend = self.grpc_backend("local", address=f"unix:{path}")
         os.chmod(path, 0o777)
-        self.weir.configure((conf % ("", "")).replace("SOCKET", path))
-        self.weir.start()
+        conf = CONF.replace("grpc://127.0.0.1:9001", f"unix:{path}")
+        self.weir = self.service(conf % ("", ""))
         self.assertEqual(self.client(self.weir.port()).unary("Who"), b"local")
 
 
-def ask(port, body="x"):
-    """curl as a gRPC client: the head alone tells what happened."""
-    return harness.curl("--http2-prior-knowledge", "-X", "POST", "-H", "TE: trailers", "-H",
-                        "Content-Type: application/grpc+proto", "--data-binary", body,
-                        f"http://127.0.0.1:{port}{SERVICE}Unary")
+def ask(port, body=b"x"):
+    """A gRPC client of raw frames: the head alone tells what happened."""
+    peer = http2.connect(port)
+    try:
+        stream = peer.open([(":method", "POST"), (":scheme", "http"), (":path", SERVICE + "Unary"),
+                            (":authority", "localhost"), ("te", "trailers"),
+                            ("content-type", "application/grpc+proto"),
+                            ("content-length", str(len(body)))], end=False)
+        try:
+            stream.send_data(body, end=True)
+        except ConnectionResetError:
+            pass  # answered early
+        head = stream.read_head()
+        got, trailers, code = stream.read_rest()
+    finally:
+        peer.close()
+    if trailers is not None or code not in (None, http2.NO_ERROR):
+        raise AssertionError(f"not one head: {trailers} {code}")
+    return harness.Answer(int(head[":status"]), head, got)
 
 
 @beyond_nginx
@@ -280,7 +297,7 @@ class Errors(GrpcTestCase):
 
     def test_body_limit_that_is_configured(self):
         port = self.start("client_max_body_size 10;")
-        answer = ask(port, "x" * 100)
+        answer = ask(port, b"x" * 100)
         self.assertEqual(answer.fields["grpc-status"], "2")
 
     def test_upstream_dies_in_the_middle(self):
@@ -307,7 +324,6 @@ class NoBodyLimit(GrpcTestCase):
 @harness.needs_http2
 class NextUpstream(GrpcTestCase):
     def test_status_of_the_call(self):
-        import http2_peer as http2
         def refuse(stream):
             stream.read_rest()
             stream.send_head([(":status", "200"), ("content-type", "application/grpc"),

@@ -143,7 +143,7 @@ class Resolve(harness.TestCase):
         self.names.names["backend.test"] = ["127.0.0.2"]
         weir = self.start()
         wait_until(lambda: get(weir.port(), "/").status == 200, "the address")
-        weir.reload(self.conf(2).replace("backend.test", "127.0.0.3").replace(" resolve", ""))
+        weir.reload(self.conf(2).replace("backend.test", "127.0.0.3").replace(" resolve;", ";"))
         self.assertEqual(self.bodies(weir, 5), {"127.0.0.3"})
         # The answer was good for a second: a question of before may be under way, no other follows.
         weir.reload(self.conf(3).replace("backend.test", "other.test"))
