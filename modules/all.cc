@@ -12,6 +12,7 @@ std::span<const conf::Module* const> all_modules() {
       &core::kEventsModule,
       &core::kEventCoreModule,
       &core::kEpollModule,
+      &core::kOpenSslModule,
       &core::kRegexModule,
       &core::kThreadPoolModule,
       // Phase handlers run in this order.

@@ -140,6 +140,56 @@ class Example(Tls):
         run(tunnel.close())
 
 
+def talk(port, path, *messages):
+    """What a secure WebSocket answers."""
+    context = ssl.create_default_context(cafile=f"{CERTS}/ca.pem")
+
+    async def converse():
+        async with websockets.connect(f"wss://localhost:{port}{path}", ssl=context, host="127.0.0.1",
+                                      server_hostname="localhost", max_size=None) as tunnel:
+            answers = []
+            for message in messages:
+                await tunnel.send(message)
+                answers.append(await tunnel.recv())
+            return answers
+
+    return run(converse())
+
+
+class SecureWebSocket(Tls):
+    def test_the_backend_sees_who_and_how(self):
+        upstream = self.backend("chat")
+        weir = self.serve(example("websocket-tls.conf"), {9001: upstream})
+        self.assertEqual(talk(weir.port(8443), "/ws", "hello", b"\0" * 70_000), ["hello", b"\0" * 70_000])
+        request = upstream.last()
+        self.assertEqual(request.get("X-Forwarded-Proto"), "https")
+        self.assertEqual(request.get("X-Forwarded-For"), "127.0.0.1")
+        self.assertEqual(request.get("Connection"), "upgrade")
+        self.assertEqual(request.get("Host"), "localhost")
+
+
+@harness.beyond_nginx  # "http2 on" came with 1.25
+class ChatRoom(Tls):
+    def setUp(self):
+        self.backends = {port: self.backend("chat") for port in (9001, 9002, 9003)}
+        self.weir = self.serve(example("chat-room-tls.conf"), self.backends)
+        self.weir.write("html/index.html", "welcome\n")
+        self.port = self.weir.port(8443)
+
+    def test_pages_api_and_socket_in_one_server(self):
+        for version, number in (("--http1.1", "1.1"), ("--http2", "2")):
+            done = curl(self.port, "/", "localhost", version, "-w", "%{http_version}\n%{http_code}")
+            self.assertEqual(done, (0, 200, f"welcome\n{number}"))
+            self.assertEqual(curl(self.port, "/api/x", "localhost", version), (0, 200, "chat\n"))
+        self.assertEqual(talk(self.port, "/socket.io/?transport=websocket", "a", "b"), ["a", "b"])
+
+    def test_a_client_stays_with_its_backend(self):
+        for _ in range(6):
+            curl(self.port, "/api/")
+        counts = sorted(len(backend.requests) for backend in self.backends.values())
+        self.assertEqual(counts, [0, 0, 6])
+
+
 class Resumption(Tls):
     CONF = """
 worker_processes 2;
