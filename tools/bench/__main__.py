@@ -1,7 +1,7 @@
 """weir and nginx side by side: CPU time, memory, startup, reload, each as a ratio to nginx.
 
     /usr/bin/python3 tools/bench                      everything, about two minutes
-    /usr/bin/python3 tools/bench load|memory|startup|reload
+    /usr/bin/python3 tools/bench load|memory|startup|reload|tls
     /usr/bin/python3 tools/bench load --only small,tunnel --rounds 15
 
 Both run one worker, pinned on the same processor; clients and backend run on another. Rounds are
@@ -22,6 +22,7 @@ import load  # noqa: E402
 import report  # noqa: E402
 import services  # noqa: E402
 import startup  # noqa: E402
+import tls  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -29,7 +30,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 def arguments():
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=[], help="load, memory, startup, reload; all")
+    parser.add_argument("what", nargs="*", default=[], help="load, memory, startup, reload, tls; all")
     build = f"{ROOT}/build/release"
     parser.add_argument("--weir", default=f"{build}/weir", help="the program to measure")
     parser.add_argument("--nginx", default="/usr/sbin/nginx", help="the program to compare with")
@@ -55,7 +56,8 @@ def main():
             sys.exit(f"tools/bench: {program} is missing (cmake --preset release, "
                      "cmake --build --preset release)")
     jobs = {"load": load.measure_load, "memory": load.measure_memory,
-            "startup": startup.measure_startup, "reload": startup.measure_reload}
+            "startup": startup.measure_startup, "reload": startup.measure_reload,
+            "tls": tls.measure_tls}
     unknown = set(options.what) - set(jobs)
     if unknown:
         sys.exit(f"tools/bench: nothing is called {', '.join(sorted(unknown))}")

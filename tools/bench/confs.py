@@ -45,6 +45,26 @@ def plain(port, backend):
 """
 
 
+def tls(port, backend, certs, kernel, new):
+    """The same over TLS, with HTTP/2 (which 1.22 has as a word of `listen`)."""
+    listen = "" if new else " http2"
+    more = ("http2 on;" if new else "") + ("ssl_conf_command Options KTLS;" if kernel else "")
+    return HEAD % {"backend": backend, "connections": 19000} + f"""
+    access_log off;
+    server {{
+        listen 127.0.0.1:{port} ssl{listen} backlog=8192;
+        {more}
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_certificate {certs}/localhost.pem;
+        ssl_certificate_key {certs}/localhost.key;
+        ssl_session_cache shared:SSL:1m;
+        location / {{ proxy_pass http://backend; }}
+{TUNNEL}
+    }}
+}}
+"""
+
+
 def stream(port, backend):
     """Connections and datagrams, passed on as they are."""
     return f"""
