@@ -82,6 +82,11 @@ const ServerContext* session_context(SSL* connection) {
 }
 
 int on_new_session(SSL* connection, SSL_SESSION* session) {
+  // OpenSSL tells of TLS 1.3 sessions that live in tickets, too.
+  if (SSL_version(connection) == TLS1_3_VERSION &&
+      (SSL_get_options(connection) & SSL_OP_NO_TICKET) == 0) {
+    return 0;
+  }
   const ServerContext* context = session_context(connection);
   const int size = i2d_SSL_SESSION(session, nullptr);
   if (!context || size <= 0 || static_cast<size_t>(size) > session_store::kLargestSession) return 0;
