@@ -111,9 +111,10 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool broken() const { return broken_; }
   // The peer takes nothing any more: all exchanges end.
   void give_up();
-  // The peer has closed its direction, or the connection is broken.
+  // The peer has closed its direction, or the connection is broken. TLS's farewell alone is no
+  // leave: a client may have said all, and wait for the answer.
   bool peer_closed() const {
-    return broken_ || input_ended_ || (stream_ && stream_->socket().peer_closed());
+    return broken_ || (input_ended_ && tls_ == nullptr) || (stream_ && stream_->socket().peer_closed());
   }
   bool multiplexed() const { return multiplexed_; }
   // Takes the connection away for a tunnel; the session ends when its exchange is over.

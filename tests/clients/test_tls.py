@@ -240,6 +240,55 @@ http {
                 self.assertIn("Reused, ", s_client(port, "-tls1_2", "-sess_in", session.name, "-ign_eof", data=ask))
 
 
+class Farewell(Tls):
+    def test_a_client_that_said_all_gets_its_answer(self):
+        asked = asyncio.Event()
+
+        async def slow(_request, _reader, writer):
+            asked.set()
+            await asyncio.sleep(0.2)  # the farewell comes meanwhile
+            writer.write(harness.reply("late"))
+
+        weir = self.serve("""
+events { }
+http {
+    server {
+        listen 127.0.0.1:8443 ssl;
+        ssl_certificate certs/localhost.pem;
+        ssl_certificate_key certs/localhost.key;
+        location / { proxy_pass http://127.0.0.1:9001; }
+    }
+}
+""", {9001: self.backend("slow", answer=slow)})
+        came, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = ssl.create_default_context(cafile=f"{CERTS}/ca.pem").wrap_bio(came, out, server_hostname="localhost")
+
+        async def converse():
+            reader, writer = await asyncio.open_connection("127.0.0.1", weir.port(8443))
+
+            async def until_done(step):
+                while True:
+                    try:
+                        result = step()
+                        writer.write(out.read())
+                        return result
+                    except ssl.SSLWantReadError:
+                        writer.write(out.read())
+                        came.write(await reader.read(65536))
+
+            await until_done(client.do_handshake)
+            await until_done(lambda: client.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+            await asked.wait()
+            try:
+                client.unwrap()  # says farewell, and waits for the other's
+            except ssl.SSLWantReadError:
+                pass
+            writer.write(out.read())
+            return len(await reader.read())
+
+        self.assertGreater(run(converse()), 100)  # more than a farewell
+
+
 class EarlyData(Tls):
     def test_a_request_in_early_data(self):
         weir = self.serve("""
