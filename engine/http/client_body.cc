@@ -74,6 +74,7 @@ void ClientBody::begin(Request& request, Mode mode) {
                  static_cast<uint64_t>(request.settings<CoreSettings>().client_body_timeout.value));
     }
   }
+  if (mode != Mode::streaming && !ended_) exchange_.widen_window();
   exchange_.want_body();
 }
 
@@ -108,6 +109,13 @@ BodyInFile ClientBody::in_file() const {
 
 void ClientBody::begin_streaming(Request& request) {
   if (mode_ == Mode::waiting) begin(request, Mode::streaming);
+}
+
+void ClientBody::open_stream(Request& request) {
+  length_ = {BodyLength::Kind::chunked, 0};
+  mode_ = Mode::streaming;
+  reader_ = &request;
+  unlimited_ = true;
 }
 
 void ClientBody::consumed(size_t bytes) {
@@ -204,6 +212,7 @@ void ClientBody::take_arrived() {
 
 // A chunked body that grows beyond client_max_body_size.
 void ClientBody::stored_enough() {
+  if (unlimited_) return;
   const int64_t limit = body_limit(*reader_);
   if (limit == 0 || received_ <= static_cast<uint64_t>(limit)) return;
   if (length_.kind == BodyLength::Kind::exact) return;  // checked when the location was found

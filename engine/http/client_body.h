@@ -64,6 +64,8 @@ class ClientBody final : public RequestBody {
   // Expect: 100-continue: answered when reading begins; never after this.
   void no_continue() { continue_settled_ = true; }
   void stop_timer() { timer_.cancel(); }
+  // RFC 8441: what comes from now on is a stream without a length and without a timeout.
+  void open_stream(Request& request);
 
  private:
   enum class Mode : uint8_t { waiting, storing, streaming, discarding };
@@ -97,6 +99,7 @@ class ClientBody final : public RequestBody {
   bool continue_settled_ = false;
   bool early_ = false;  // read before there was a location
   bool keep_file_ = false;
+  bool unlimited_ = false;  // a tunnel
   bool refused_ = false;
   uint64_t length_at_discard_ = 0;
 };

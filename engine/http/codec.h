@@ -133,6 +133,8 @@ class Codec {
   // The peer's window keeps what send_data() left.
   virtual bool is_blocked(StreamId /*stream*/) const { return false; }
   virtual void send_ping() {}
+  // Somebody takes the stream's body as fast as it comes: its window may be large.
+  virtual void widen_window(StreamId /*stream*/) {}
   // Nothing more will be read or sent: close when the output is out.
   virtual bool wants_close() const { return false; }
 };

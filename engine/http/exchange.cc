@@ -92,7 +92,9 @@ void Exchange::on_head(MessageHead& head) {
   head_received_ = true;
   start_pending_ = true;
   main_->received_ = &head;
-  body_.declare(head.body);
+  if (!head.connect_protocol.empty()) begin_bridged();
+  // What follows such a request is no body, and waits.
+  body_.declare(is_bridged() ? BodyLength() : head.body);
 }
 
 void Exchange::on_data(Slice data) {
@@ -120,7 +122,7 @@ void Exchange::on_reset(const Reset& reset) {
       take_refused_head();
     }
     if (*reset.reason != 0) main_->log(Severity::info, reset.reason);
-    peer_gone(input_ended_ ? 499 : 400);
+    peer_gone(multiplexed() ? 499 : 400);
     return;
   }
   keep_alive_ = false;
@@ -167,7 +169,7 @@ void Exchange::take_refused_head() {
   if (head_ == nullptr) return;
   std::string_view reason = reset_reason_;
   if (head_->method_text.empty() || reason.ends_with("request line")) {
-    head_->bytes = 0;
+    if (!multiplexed()) head_->bytes = 0;
     return;
   }
   CurrentTarget& current = main_->current_;
@@ -194,8 +196,13 @@ void Exchange::begin_request() {
   keep_alive_ = head_->keep_alive;
   lingering_ = body_.present();
   if (!target.ok) {
-    head_->bytes = static_cast<uint32_t>(head_->request_line.size()) + 2;
-    main.log(Severity::info, "client sent invalid request while reading client request line");
+    const char* reason = "client sent invalid request while reading client request line";
+    if (multiplexed()) {
+      reason = "client sent invalid request while reading client request headers";
+    } else {
+      head_->bytes = static_cast<uint32_t>(head_->request_line.size()) + 2;
+    }
+    main.log(Severity::info, reason);
     PhaseEngine::refuse(main, 400);
     return;
   }
@@ -220,8 +227,7 @@ void Exchange::begin_request() {
     PhaseEngine::refuse(main, 421);
     return;
   }
-  if (head_->method == Method::trace ||
-      (head_->method == Method::connect && head_->connect_protocol.empty())) {
+  if (head_->method == Method::trace || head_->method == Method::connect) {
     main.log(Severity::info,
              head_->method == Method::trace
                  ? "client sent TRACE method while reading client request headers"
@@ -290,6 +296,12 @@ void Exchange::client_too_slow() {
 bool Exchange::fits_head_buffer(uint64_t body_bytes) const {
   const auto& server = listener_.default_server->scope->get<ServerSettings>();
   return head_->bytes + body_bytes <= server.head_limits.first_buffer;
+}
+
+void Exchange::widen_window() {
+  if (!multiplexed()) return;
+  session_->codec().widen_window(stream_);
+  session_->flush();
 }
 
 void Exchange::want_body() {

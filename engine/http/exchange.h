@@ -91,8 +91,14 @@ class Exchange {
   void credit(size_t bytes);  // body bytes were disposed of
   void client_too_slow();     // with its body: 408, and a reset if so configured
   bool fits_head_buffer(uint64_t body_bytes) const;
+  void widen_window();  // of a body that is stored or dropped as it comes
   void want_body();  // somebody reads the body: continue, timers
   bool begin_tunnel(TunnelHandover& to);
+  // RFC 8441: one stream of the connection is to become a tunnel; the request looks like that of a
+  // WebSocket client of HTTP/1.1.
+  bool is_bridged() const { return !bridge_key_.empty(); }
+  // Is this an upstream's right answer to it?
+  bool accepts_upgrade(const HeaderList& answer) const;
   void finish_tunnel(const TunnelEnd& end);
   uint64_t bytes_sent() const;
   uint64_t body_bytes_sent() const;
@@ -114,6 +120,8 @@ class Exchange {
   static constexpr uint32_t kInternalError = 2;
 
   void begin_request();
+  void begin_bridged();
+  bool send_bridged_head(const MessageHead& head, bool end);
   void take_refused_head();
   void log_ignored_fields();
   void choose_server();
@@ -164,6 +172,7 @@ class Exchange {
   uint64_t final_sent_ = 0;    // after the session is gone
   int reset_status_ = 0;       // the head was refused with this
   const char* reset_reason_ = "";
+  std::string_view bridge_key_;  // Sec-WebSocket-Key that we made for the client; empty: none
 
   bool misdirected_ = false;  // TLS named another server, and this one verifies clients
   bool head_received_ = false;

@@ -29,12 +29,19 @@ uint64_t Exchange::bytes_sent() const {
 }
 
 uint64_t Exchange::body_bytes_sent() const {
+  if (multiplexed()) return given_;  // heads of frames are no body
   uint64_t sent = bytes_sent();
   return sent > head_bytes_sent_ ? sent - head_bytes_sent_ : 0;
 }
 
 void Exchange::send_head(const MessageHead& head, bool end) {
   if (gone_ || aborted_ || session_ == nullptr) return;
+  if (is_bridged() && send_bridged_head(head, end)) return;
+  // No frame of its own for the end of an empty body.
+  if (multiplexed() && head.body.bytes == 0 && head.body.kind == BodyLength::Kind::exact &&
+      main_->response_.trailers.empty() && !main_->response_.expect_trailers) {
+    end = true;
+  }
   Codec& codec = session_->codec();
   size_t before = codec.output().bytes();
   codec.send_head(stream_, head, end);
@@ -96,6 +103,7 @@ void Exchange::watch_window() {
 // Gives the codec what may go now; false: nothing (more) may.
 bool Exchange::push_piece() {
   if (delay_timer_.armed() || file_job_ != nullptr) return false;
+  if (multiplexed() && session_->codec().is_blocked(stream_)) return false;  // until on_window()
   if (pending_.empty()) {
     if (pending_last_) end_output();
     return false;
@@ -282,6 +290,8 @@ void Exchange::end_output() {
 
 void Exchange::on_written() {
   if (session_ == nullptr || gone_) return;
+  // The connection moved; that a window opened is told by on_window().
+  if (multiplexed() && !session_->codec().is_blocked(stream_)) send_timer_.cancel();
   if (!pending_.empty()) {
     push_output();
     if (session_->unwritten() > 0) session_->flush();
@@ -318,8 +328,10 @@ void Exchange::send_timed_out(void* self) {
   exchange->main_->activity_ = "sending to client";
   exchange->main_->log(Severity::info, "client timed out", ETIMEDOUT);
   exchange->reset_ = exchange->settings().reset_timedout_connection;
+  // Of several streams one may have no window, or none of them can be written to.
+  const bool stream_only = exchange->multiplexed() && exchange->session_->unwritten() == 0;
   exchange->peer_gone(408);
-  if (exchange->multiplexed()) {
+  if (stream_only) {
     exchange->session_->codec().send_reset(exchange->stream_, kProtocolError);
     exchange->session_->flush();
   } else {

@@ -175,6 +175,7 @@ Task<PhaseResult> GatewayRun::run() {
   }
   judged_ = true;
   replay_.clear();
+  if (exchange_->upgraded && request_.is_bridged()) co_return co_await bridge();
   if (exchange_->upgraded) co_return begin_tunnel();
   const Header* redirect = exchange_->head->headers.find(HeaderId::x_accel_redirect);
   if (redirect && !settings_.ignore_headers.has(IgnoredHeader::accel_redirect)) {

@@ -4,6 +4,7 @@
 #include "engine/http/connection_facts.h"
 #include "engine/http/gateway_run.h"
 #include "engine/http/graph.h"
+#include "engine/http/stream_bridge.h"
 #include "engine/http/tunnel.h"
 #include "engine/http/tunnel_handover.h"
 #include "engine/worker.h"
@@ -210,6 +211,43 @@ Task<PhaseResult> GatewayRun::relay() {
     const Wait waited = co_await request_.event().wait(until_deadline(left));
     if (waited == Wait::cancelled) co_return finish(499);
   }
+}
+
+// A tunnel that is one stream of the client's connection (RFC 8441).
+Task<PhaseResult> GatewayRun::bridge() {
+  if (!request_.accepts_upgrade(exchange_->head->headers)) {
+    log(Severity::error,
+        "upstream sent invalid WebSocket handshake while reading response header from upstream");
+    co_return finish(502);
+  }
+  Response& response = request_.response();
+  take_head();
+  response.upgraded = true;
+  response.content_length = -1;
+  request_.send_head();
+  update_counts();
+  request_.set_activity("proxying upgraded connection");
+  Chain early = connection_->take_raw(*exchange_);
+  std::unique_ptr<net::Stream> stream = connection_->take_stream();
+  drop_connection();
+  BridgeOptions options;
+  options.read_timeout = static_cast<uint64_t>(settings_.read_timeout.value);
+  const BridgeResult result =
+      co_await run_bridge(request_, std::move(stream), std::move(early), options);
+  switch (result.end) {
+    case BridgeEnd::both_ended:
+      break;
+    case BridgeEnd::timed_out:
+      log(Severity::info, "upstream timed out", ETIMEDOUT);
+      break;
+    case BridgeEnd::upstream_failed:
+      log(Severity::error, "recv() failed", result.error);
+      break;
+    case BridgeEnd::client_gone:
+      break;
+  }
+  end_attempt(upstream::Selection::Result::ok);
+  co_return PhaseResult::done();
 }
 
 PhaseResult GatewayRun::begin_tunnel() {

@@ -104,6 +104,7 @@ class GatewayRun {
   PhaseResult finish_broken(int status);
   uint64_t rate_delay();
   PhaseResult begin_tunnel();
+  Task<PhaseResult> bridge();
 
   Request& request_;
   GatewayPlan& plan_;

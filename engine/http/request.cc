@@ -260,6 +260,14 @@ PhaseResult Request::redirect_client(int status, std::string_view location) {
   return PhaseResult::status(status);
 }
 
+bool Request::is_bridged() const {
+  return exchange_->is_bridged();
+}
+
+bool Request::accepts_upgrade(const HeaderList& answer) const {
+  return exchange_->accepts_upgrade(answer);
+}
+
 std::unique_ptr<TunnelHandover> Request::begin_tunnel() {
   auto handover = std::make_unique<TunnelHandover>();
   if (!exchange_->begin_tunnel(*handover)) return nullptr;

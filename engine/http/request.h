@@ -159,6 +159,10 @@ class Request final : public conf::VariableSource {
   // from its session (tunnel_handover.h). Renders the log lines; afterwards the handler unwinds
   // with PhaseResult::done() and uses nothing of the request. Null: the client is gone.
   std::unique_ptr<TunnelHandover> begin_tunnel();
+  // A WebSocket over HTTP/2 (RFC 8441): no connection to take away. After send_head() with status
+  // 101, if accepts_upgrade(), the bytes are relayed through body() and send() (stream_bridge.h).
+  bool is_bridged() const;
+  bool accepts_upgrade(const HeaderList& answer) const;
   // The response that was begun must not be seen (its upstream broke the rules before any of the
   // body): drops it if none of it has left. The handler then unwinds with an error.
   void withhold_response();

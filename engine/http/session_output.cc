@@ -116,7 +116,7 @@ bool Session::settle() {
   }
   if (state_ == State::closed || (handed_over_ && !has_exchanges()) ||
       ((broken_ || end_told_) && !has_exchanges() && is_drained())) {
-    if (state_ == State::idle && end_told_) log_farewell();
+    if (state_ == State::idle && end_told_ && !multiplexed_) log_farewell();
     destroy();
     return false;
   }

@@ -147,6 +147,16 @@ class Http2:
         return header_block([(":method", method), (":scheme", scheme), (":path", target),
                              (":authority", host), *fields])
 
+    def connect(self, target="/", protocol="websocket", fields=()):
+        """An extended CONNECT (RFC 8441)."""
+        stream = self.next_stream
+        self.next_stream += 2
+        block = header_block([(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"),
+                              (":path", target), (":authority", "localhost"),
+                              ("sec-websocket-version", "13"), *fields])
+        self.send(frame(HEADERS, END_HEADERS, stream, block))
+        return stream
+
     def ask(self, target="/", method="GET", host="localhost", fields=(), end=True, scheme="http"):
         stream = self.next_stream
         self.next_stream += 2

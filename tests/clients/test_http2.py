@@ -5,13 +5,16 @@ import asyncio
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import unittest
 
+from certificates import self_signed  # of this folder: ahead of harness, which adds another
+
 import harness
 import http2
-from harness import Connection, beyond_nginx, reply, wait_until
+from harness import Connection, beyond_nginx, echo, reply, wait_until
 from http2 import Http2
 
 LISTEN = "listen 127.0.0.1:8080 http2;" if harness.IS_ORACLE else "listen 127.0.0.1:8080; http2 on;"
@@ -64,9 +67,30 @@ class Requests(Http2Case):
             self.assertEqual(answer.body, b"here\n")
             self.assertEqual(answer.get("content-length"), "5")
             self.assertIsNone(answer.get("connection"))
+            client.get("/static/none", method="HEAD")
         line = self.log_line("GET /here?x")
         self.assertIn('"GET /here?x HTTP/2.0" 200', line)
         self.assertIn('HTTP/2.0 "h2c" "localhost" "a=1; b=2"', line)
+        self.assertIn(' 5 88 HTTP/2.0', line)
+        self.assertIn(' 0 ', self.log_line("HEAD /static/none"))
+
+    def test_empty_answers_end_with_their_head(self):
+        port = self.start(files={"html/static/empty": b""})
+        with Http2(port) as client:
+            answer = client.get("/static/empty")
+            self.assertEqual((answer.status, answer.get("content-length")), (200, "0"))
+            self.assertEqual([frame for frame in client.frames if frame.type == http2.DATA], [])
+
+    def test_refused(self):
+        """nginx's words, and 400 on a connection that lives on."""
+        with Http2(self.start()) as client:
+            for method, target, words in (("get", "/here", 'invalid method: "get"'),
+                                          ("GET", "*", 'invalid :path header: "*"'),
+                                          ("GET", "/%zz", "invalid request while reading client")):
+                self.assertEqual(client.get(target, method=method).status, 400)
+                wait_until(lambda words=words: words in self.weir.errors(), words)
+            self.assertEqual(client.get("/here", method="TRACE").status, 405)
+            self.assertEqual(client.get("/here").status, 200)
 
     def test_settings(self):
         with Http2(self.start("http2_max_concurrent_streams 7; http2_body_preread_size 70000;")) as client:
@@ -303,6 +327,7 @@ class Ends(Http2Case):
             client.rst(stream)
             self.assertTrue(ended.wait(harness.PATIENCE))
             self.assertIn(" 499 ", self.log_line("GET /slow"))
+            wait_until(lambda: "client canceled stream 1" in self.weir.errors(), "the log line")
             self.assertEqual(client.get("/here").status, 200)
 
     def test_keepalive_requests(self):
@@ -377,6 +402,208 @@ class Ends(Http2Case):
             client.wait_end()
             self.assertEqual(client.goaway[-1][1], http2.ENHANCE_YOUR_CALM)
         wait_until(lambda: "http2 flood detected" in self.weir.errors(), "the log line")
+
+
+TLS = """
+events {}
+http {
+    ssl_certificate localhost.pem;
+    ssl_certificate_key localhost.key;
+    server {
+        listen 127.0.0.1:8443 ssl HTTP2LISTEN;
+        server_name localhost;
+        HTTP2
+        root html;
+        location /which { return 200 "$http2 $server_protocol $scheme $ssl_alpn_protocol"; }
+    }
+    server { listen 127.0.0.1:8444 ssl; location / { return 200 "$server_protocol"; } }
+}
+"""
+
+
+class Tls(harness.TestCase):
+    def start(self, files=None):
+        certificate, key = self_signed("localhost")
+        text = TLS.replace("HTTP2LISTEN", "http2" if harness.IS_ORACLE else "")
+        text = text.replace("HTTP2", "" if harness.IS_ORACLE else "http2 on;")
+        self.weir = self.service(text, files={"localhost.pem": certificate, "localhost.key": key,
+                                              **(files or {})})
+
+    def test_alpn(self):
+        self.start()
+        with Http2(self.weir.port(8443), tls="localhost") as client:
+            self.assertEqual(client.socket.selected_alpn_protocol(), "h2")
+            self.assertEqual(client.get("/which", scheme="https").body,
+                             b"h2 HTTP/2.0 https h2")
+
+    def test_alpn_without_http2(self):
+        self.start()
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        for port, offered, chosen in ((8444, ["h2", "http/1.1"], "http/1.1"),
+                                      (8443, ["http/1.1"], "http/1.1"), (8443, ["h2"], "h2")):
+            context.set_alpn_protocols(offered)
+            with socket.create_connection(("127.0.0.1", self.weir.port(port))) as plain:
+                with context.wrap_socket(plain, server_hostname="localhost") as secured:
+                    self.assertEqual(secured.selected_alpn_protocol(), chosen)
+
+    def test_large_file(self):
+        body = os.urandom(3000000)
+        self.start(files={"html/large": body})
+        with Http2(self.weir.port(8443), tls="localhost") as client:
+            streams = [client.ask("/large", scheme="https") for _ in range(3)]
+            for stream in streams:
+                self.assertEqual(client.answer(stream).body, body)
+
+    @unittest.skipUnless(shutil.which("curl"), "curl")
+    def test_curl(self):
+        self.start()
+        out = subprocess.run(
+            ["curl", "-sk", "-w", " %{http_version}", f"https://localhost:{self.weir.port(8443)}/which",
+             "--resolve", f"localhost:{self.weir.port(8443)}:127.0.0.1"],
+            capture_output=True, text=True, timeout=harness.PATIENCE, check=True).stdout
+        self.assertEqual(out, "h2 HTTP/2.0 https h2 2")
+
+
+def masked(payload, opcode=1):
+    """A WebSocket frame of a client."""
+    return bytes([0x80 | opcode, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
+
+
+WEBSOCKET = """
+events {}
+http {
+    access_log logs/access.log;
+    error_log logs/error.log info;
+    map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+    server {
+        listen 127.0.0.1:8080;
+        http2 on;
+        EXTENDED
+        location / {
+            proxy_pass http://127.0.0.1:9001;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+        }
+        location /plain { return 200 plain; }
+    }
+}
+"""
+
+
+@beyond_nginx
+class WebSockets(harness.TestCase):
+    def start(self, extended="http2_extended_connect on;", **more):
+        self.upstream = self.backend(**more)
+        self.weir = self.service(WEBSOCKET.replace("EXTENDED", extended), {9001: self.upstream})
+        return self.weir.port()
+
+    def test_echo(self):
+        with Http2(self.start()) as client:
+            client.barrier()
+            self.assertEqual(client.settings[8], 1)
+            stream = client.connect("/chat", fields=[("sec-websocket-protocol", "x")])
+            other = client.ask("/plain")
+            got = client.streams[stream]
+            client.until(lambda: got.status is not None)
+            self.assertEqual(got.status, 200)
+            self.assertIsNone(got.get("upgrade"))
+            self.assertIsNone(got.get("sec-websocket-accept"))
+            for text in (b"hello", b"again"):
+                got.body = b""
+                client.data(stream, masked(text))
+                client.until(lambda size=len(text): len(got.body) >= size + 2)
+                self.assertEqual(got.body[2:], text)
+            self.assertEqual(client.answer(other).body, b"plain")
+            client.data(stream, masked(b"", 8), end=True)
+            client.answer(stream)
+            self.assertTrue(got.ended)
+        request = self.upstream.last()
+        self.assertEqual(request.line, "GET /chat HTTP/1.1")
+        self.assertEqual(request.get("Upgrade"), "websocket")
+        self.assertEqual(len(request.get("Sec-WebSocket-Key")), 24)
+
+    def test_large_messages_wait_for_windows(self):
+        with Http2(self.start(), window=False) as client:
+            client.barrier()
+            stream = client.connect("/")
+            got = client.streams[stream]
+            client.until(lambda: got.status is not None)
+            payload = os.urandom(60000)
+            message = bytes([0x82, 0xfe]) + len(payload).to_bytes(2, "big") + b"\0\0\0\0" + payload
+            client.data(stream, message)
+            client.until(lambda: len(got.body) == len(payload) + 4)
+            self.assertEqual(got.body[4:], payload)
+            client.rst(stream)
+            client.barrier()
+        wait_until(lambda: self.upstream.open_connections() == 0, "the upstream to be left")
+
+    def test_off(self):
+        with Http2(self.start("")) as client:
+            client.barrier()
+            self.assertNotIn(8, client.settings)
+            self.assertEqual(client.answer(client.connect("/")).status, 400)
+
+    def test_other_protocol(self):
+        with Http2(self.start()) as client:
+            self.assertEqual(client.answer(client.connect("/", protocol="ftp")).status, 501)
+
+    def test_no_success_without_a_tunnel(self):
+        with Http2(self.start()) as client:
+            self.assertEqual(client.answer(client.connect("/plain")).status, 501)
+
+    def test_wrong_handshake(self):
+        async def wrong(request, reader, writer):
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                         b"Connection: upgrade\r\nSec-WebSocket-Accept: nonsense\r\n\r\n")
+            return True
+        with Http2(self.start(answer=wrong, websocket=False)) as client:
+            self.assertEqual(client.answer(client.connect("/")).status, 502)
+        wait_until(lambda: "invalid WebSocket handshake" in self.weir.errors(), "the log line")
+
+    def test_refused(self):
+        async def refuse(request, reader, writer):
+            writer.write(reply("no", status="403 Forbidden"))
+            return True
+        with Http2(self.start(answer=refuse, websocket=False)) as client:
+            answer = client.answer(client.connect("/"))
+            self.assertEqual((answer.status, answer.body), (403, b"no"))
+
+
+@beyond_nginx
+class Example(harness.TestCase):
+    """conf.examples/http2.conf"""
+
+    def setUp(self):
+        async def echo(request, reader, writer):
+            writer.write(reply(request.body))
+            return True
+        self.upstream = self.backend(answer=echo)
+        self.weir = self.service(harness.example("http2.conf"), {9001: self.upstream})
+
+    def test_both_protocols(self):
+        client = Connection(self.weir.port())
+        self.addCleanup(client.close)
+        self.assertEqual(client.get("/protocol").body, b"HTTP/1.1 \n")
+        with Http2(self.weir.port()) as other:
+            self.assertEqual(other.get("/protocol").body, b"HTTP/2.0 h2c\n")
+            stream = other.ask("/upload/x", method="POST", end=False)
+            other.data(stream, b"a" * 50000, end=True)
+            self.assertEqual(len(other.answer(stream).body), 50000)
+            self.assertIn(16384, {len(frame.payload) for frame in other.frames})
+
+    def test_websocket_both_ways(self):
+        tunnel = self.tunnel(self.weir.port(), "/")
+        self.assertTrue(echo(tunnel))
+        with Http2(self.weir.port()) as client:
+            client.barrier()
+            stream = client.connect("/")
+            client.data(stream, masked(b"hello"))
+            got = client.streams[stream]
+            client.until(lambda: len(got.body) >= 7)
+            self.assertEqual(got.body[2:], b"hello")
 
 
 class Programs(Http2Case):

@@ -97,7 +97,7 @@ void ClientCodec::send_head(StreamId handle, const MessageHead& head, bool end) 
   stream->output_begun = true;
   stream->finish = end;
   stream->frame_size = head.frame_size;
-  pump();
+  pump_if_wanted();
   const size_t before = output_.bytes();
   const nghttp2_data_provider body = provider(*stream);
   const int32_t number = nghttp2_submit_request(session_, nullptr, settled(writer), writer.size(),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 
 #include "engine/http/framing.h"
 #include "engine/http/h2/codec.h"
@@ -74,6 +75,7 @@ void Multiplexer::release(Stream& stream) {
   if (!stream.closed && stream.number > 0) {
     nghttp2_session_set_stream_user_data(session_, stream.number, nullptr);
   }
+  if (heading_ == &stream) heading_ = nullptr;
   slots_[stream.handle & 0xffff].stream = nullptr;
   --held_;
   delete &stream;
@@ -218,6 +220,9 @@ void Multiplexer::flood(const char* reason) {
 void Multiplexer::end_of_input() {
   if (dead_) return;
   dead_ = true;
+  if (role_ == Role::server && held_ > 0) {
+    receiver_.on_connection_error("client prematurely closed connection");
+  }
   for (size_t i = 0; i < slots_.size(); ++i) {
     Stream* stream = slots_[i].stream;
     if (stream == nullptr || stream->told) continue;
@@ -271,7 +276,7 @@ void Multiplexer::refuse_stream(int32_t number, uint32_t code) {
 
 void Multiplexer::take_trailer(Stream& stream, std::string_view name, std::string_view value) {
   stream.field_bytes += static_cast<uint32_t>(name.size() + value.size() + 4);
-  if (stream.field_bytes > kTrailerLimit || ++stream.field_count > kTrailerCount ||
+  if (stream.field_bytes > kTrailerLimit || ++stream.field_count > kTrailerCount || name.empty() ||
       name.starts_with(':') || judge_name(name, true) == NameVerdict::invalid ||
       !is_valid_value(value)) {
     stream.refused = role_ == Role::client ? 502 : 400;
@@ -377,6 +382,17 @@ void Multiplexer::consumed(StreamId handle, size_t bytes) {
   want_pump_ = true;
 }
 
+void Multiplexer::widen_window(StreamId handle) {
+  constexpr int32_t kWide = 1024 * 1024;
+  Stream* stream = find(handle);
+  if (stream == nullptr || stream->closed || stream->input_ended || dead_) return;
+  if (nghttp2_session_get_stream_effective_local_window_size(session_, stream->number) >= kWide) {
+    return;
+  }
+  nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, stream->number, kWide);
+  want_pump_ = true;
+}
+
 // What nghttp2 is milder about than RFC 9113 (sections 5.1.1, 6.3).
 void Multiplexer::on_frame_head(const nghttp2_frame_hd& head) {
   const char* wrong = nullptr;
@@ -443,6 +459,22 @@ void Multiplexer::on_frame(const nghttp2_frame& frame) {
   }
 }
 
+const char* Multiplexer::describe_cancel(Stream& stream, uint32_t code) {
+  const std::string number = std::to_string(stream.number);
+  ArenaText text(*stream.arena, 64);
+  text.append(code == NGHTTP2_CANCEL           ? "client canceled stream "
+              : code == NGHTTP2_REFUSED_STREAM ? "client refused stream "
+              : code == NGHTTP2_INTERNAL_ERROR ? "client terminated stream "
+                                               : "client closed stream ");
+  text.append(number);
+  if (code != NGHTTP2_CANCEL && code != NGHTTP2_REFUSED_STREAM && code != NGHTTP2_NO_ERROR) {
+    text.append(" with status ");
+    text.append(std::to_string(code));
+  }
+  text.push_back('\0');
+  return text.view().data();
+}
+
 void Multiplexer::on_close(int32_t number, uint32_t code) {
   Stream* stream = of_number(number);
   if (stream == nullptr) return;
@@ -458,12 +490,7 @@ void Multiplexer::on_close(int32_t number, uint32_t code) {
   const bool whole = stream->input_ended && (stream->output_ended || role_ == Role::client);
   if (stream->told || whole) return;
   if (role_ == Role::server) {
-    tell_reset(*stream, Reset::Cause::peer_reset, 0,
-               code == NGHTTP2_NO_ERROR         ? "client closed stream"
-               : code == NGHTTP2_CANCEL         ? "client canceled stream"
-               : code == NGHTTP2_REFUSED_STREAM ? "client refused stream"
-                                                : "client terminated stream",
-               code);
+    tell_reset(*stream, Reset::Cause::peer_reset, 0, describe_cancel(*stream, code), code);
   } else if (code == NGHTTP2_REFUSED_STREAM) {
     tell_reset(*stream, Reset::Cause::refused, 502, "upstream refused stream", code, true);
   } else {

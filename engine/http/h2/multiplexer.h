@@ -72,6 +72,7 @@ class Multiplexer : public Codec {
   uint64_t stream_bytes(StreamId stream) const final;
   bool is_blocked(StreamId stream) const final;
   void send_ping() final;
+  void widen_window(StreamId stream) final;
   bool wants_close() const final { return dead_; }
 
  protected:
@@ -103,6 +104,9 @@ class Multiplexer : public Codec {
   void flood(const char* reason);
   // Sends what nghttp2 has ready.
   void pump();
+  void pump_if_wanted() {
+    if (want_pump_) pump();
+  }
   // Fields of `writer` may be used in place when they go out at once.
   const nghttp2_nv* settled(FieldWriter& writer);
   nghttp2_data_provider provider(Stream& stream);
@@ -122,6 +126,7 @@ class Multiplexer : public Codec {
   bool in_feed_ = false;
   bool pumping_ = false;
   bool dead_ = false;
+  bool want_pump_ = false;
   bool finishing_ = false;        // no new streams
   bool goaway_received_ = false;  // client role
   bool settings_received_ = false;
@@ -142,6 +147,7 @@ class Multiplexer : public Codec {
   void on_frame_head(const nghttp2_frame_hd& head);
   void on_frame(const nghttp2_frame& frame);
   void cut_short(int32_t number);
+  static const char* describe_cancel(Stream& stream, uint32_t code);
   void on_close(int32_t number, uint32_t code);
   void on_sent(const nghttp2_frame& frame);
   Slice body_slice(Stream& stream, const char* data, size_t size);
@@ -152,10 +158,10 @@ class Multiplexer : public Codec {
   std::vector<int32_t> cut_short_;  // streams that we reset, the last of them
   int32_t last_number_ = 0;         // the highest of the peer's streams
   uint32_t first_told_ = 0;         // where tell_windows() began last
+  Stream* heading_ = nullptr;       // whose header block is being read
   const Slice* feeding_ = nullptr;  // what feed() was given
   const char* error_ = "";          // why we ended the connection
   char last_words_[160] = "";       // nghttp2's, of what it found last
-  bool want_pump_ = false;
   bool windows_opened_ = false;
   bool settings_changed_ = false;
 };

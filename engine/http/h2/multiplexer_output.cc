@@ -167,7 +167,7 @@ void Multiplexer::send_trailers(StreamId handle, const HeaderList& trailers) {
     send_data(handle, nothing, true);
     return;
   }
-  pump();
+  pump_if_wanted();
   const size_t before = output_.bytes();
   nghttp2_submit_trailer(session_, stream->number, settled(writer), writer.size());
   stream->finish = true;
@@ -245,13 +245,13 @@ struct Callbacks {
       stream->field_count = 0;
     }
     codec.on_begin_headers(*frame);
+    codec.heading_ = codec.of_number(frame->hd.stream_id);
     return 0;
   }
-  static int header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
-                    size_t name_size, const uint8_t* value, size_t value_size, uint8_t,
-                    void* self) {
+  static int header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t name_size,
+                    const uint8_t* value, size_t value_size, uint8_t, void* self) {
     Multiplexer& codec = of(self);
-    Stream* stream = codec.of_number(frame->hd.stream_id);
+    Stream* stream = codec.heading_;
     if (stream == nullptr || stream->told || stream->drops_input) return 0;
     if (!stream->head_done) {
       codec.on_field(*stream, text(name, name_size), text(value, value_size));

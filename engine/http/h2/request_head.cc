@@ -48,7 +48,7 @@ FieldVerdict add_pseudo(Stream& stream, std::string_view name, std::string_view 
   if (name == ":path") {
     if (!head.target.empty()) return refuse("client sent duplicate :path header");
     if (value.empty()) return refuse("client sent empty :path header");
-    if (value[0] != '/' && value != "*") {
+    if (value[0] != '/') {
       return refuse(arena, {"client sent invalid :path header: \"", value, "\""});
     }
     head.target = arena.copy(value);
@@ -211,8 +211,11 @@ FieldVerdict add_request_field(Stream& stream, std::string_view name, std::strin
                             first->value, "\""});
     }
   }
-  field.name = arena.copy(name);
-  field.value = arena.copy(value);
+  char* text = arena.text(name.size() + value.size());
+  name.copy(text, name.size());
+  value.copy(text + name.size(), value.size());
+  field.name = {text, name.size()};
+  field.value = {text + name.size(), value.size()};
   if (field.id == HeaderId::host) {
     auto host = validate_host(arena, field.value);
     if (!host) return refuse("client sent invalid host header");
@@ -259,6 +262,10 @@ FieldVerdict finish_request(Stream& stream, bool end) {
   if (verdict.status != 0) return verdict;
   if (!head.connect_protocol.empty() && head.method != Method::connect) {
     return refuse("client sent :protocol header with another method than CONNECT");
+  }
+  // RFC 8441 section 4, RFC 9110 section 15.6.2.
+  if (!head.connect_protocol.empty() && head.connect_protocol != "websocket") {
+    return refuse("client sent unknown :protocol header", 501);
   }
   if (head.method == Method::trace) return refuse("client sent TRACE method", 405);
   if (head.method == Method::connect && head.connect_protocol.empty()) {

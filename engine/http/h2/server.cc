@@ -107,7 +107,9 @@ void ServerCodec::on_field(Stream& stream, std::string_view name, std::string_vi
   }
   if (stream.refused != 0) return;
   if (stream.field_bytes > limit || name.size() + value.size() > limits_.buffer_size) {
-    refuse(stream, 494, "client sent too large header");
+    refuse(stream, 494,
+           stream.field_bytes > limit ? "client sent too large header"
+                                      : "client sent too large header field");
     return;
   }
   const FieldVerdict verdict =
@@ -121,12 +123,16 @@ void ServerCodec::on_headers(Stream& stream, bool end) {
   if (stream.refused == 0) {
     const FieldVerdict verdict = finish_request(stream, end);
     if (verdict.status != 0) refuse(stream, verdict.status, verdict.reason);
-  } else {
+  } else if (stream.pseudo_done) {
     fill_request_line(stream);
   }
   stream.request_method = head.method;
   if (stream.refused != 0) {
-    tell_reset(stream, Reset::Cause::malformed, stream.refused, stream.refused_reason);
+    ArenaText text(*stream.arena, 128);
+    text.append(stream.refused_reason);
+    text.append(" while reading client request headers");
+    text.push_back('\0');
+    tell_reset(stream, Reset::Cause::malformed, stream.refused, text.view().data());
     stream.head_done = true;
     return;
   }
@@ -143,7 +149,7 @@ void ServerCodec::send_interim(StreamId handle, const MessageHead& head) {
   writer.clear();
   writer.add_number(":status", static_cast<uint64_t>(head.status));
   for (const Header& field : head.headers) writer.add(field);
-  pump();
+  pump_if_wanted();
   const size_t before = output_.bytes();
   nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream->number, nullptr, settled(writer),
                          writer.size(), nullptr);
@@ -177,7 +183,7 @@ void ServerCodec::send_head(StreamId handle, const MessageHead& head, bool end) 
   stream->output_begun = true;
   stream->finish = end;
   stream->frame_size = head.frame_size;
-  pump();
+  pump_if_wanted();
   const size_t before = output_.bytes();
   const nghttp2_data_provider body = provider(*stream);
   nghttp2_submit_response(session_, stream->number, settled(writer), writer.size(),

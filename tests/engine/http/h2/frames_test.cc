@@ -18,7 +18,7 @@ using namespace weir::http::h2::test;
 namespace {
 
 std::filesystem::path folder() {
-  return std::filesystem::path(__FILE__).parent_path() / "frames";
+  return WEIR_H2_FRAMES;
 }
 
 std::string content(const std::filesystem::path& path) {
@@ -89,6 +89,8 @@ class Script {
     CHECK(sent > 0);
   }
 
+  const std::string& answered() const { return answered_; }
+
  private:
   void settle() {
     for (auto& [stream, heard] : heard_.streams) {
@@ -120,7 +122,9 @@ class Script {
     codec_->send_data(stream, data, true);
   }
   void collect() {
-    bytes_ += take_output(*codec_);
+    const std::string more = take_output(*codec_);
+    answered_ += more;
+    bytes_ += more;
     for (std::string& frame : reader_.read(bytes_)) frames_.push_back(std::move(frame));
   }
 
@@ -129,6 +133,7 @@ class Script {
   std::unique_ptr<Codec> codec_;
   FrameReader reader_;
   std::string bytes_;
+  std::string answered_;
   std::vector<std::string> frames_;
   std::map<StreamId, bool> done_;
 };
@@ -150,18 +155,26 @@ TEST_CASE("h2: frames that a server must take, refuse or ignore") {
   CHECK(count > 60);
 }
 
-// Not a test: writes the seeds of the fuzzers. WEIR_SEEDS names the folder.
+// Not a test: writes the seeds of the fuzzers, what clients send and what servers answer.
+// WEIR_SEEDS names tests/fuzz/seeds.
 TEST_CASE("h2: seeds", "[.seeds]") {
   const char* to = std::getenv("WEIR_SEEDS");
   REQUIRE(to != nullptr);
   for (const auto& entry : std::filesystem::directory_iterator(folder())) {
     std::string problem;
-    const std::string bytes = bytes_of(parse_script(content(entry.path()), problem));
-    if (bytes.size() > 65536) continue;
-    std::ofstream file(std::filesystem::path(to) / entry.path().stem(), std::ios::binary);
+    const auto steps = parse_script(content(entry.path()), problem);
+    const std::string bytes = bytes_of(steps);
+    const auto name = entry.path().stem();
+    if (bytes.size() > 16384) continue;
+    const std::filesystem::path seeds(to);
+    std::ofstream file(seeds / "h2_server_fuzz" / name, std::ios::binary);
     const bool preface = bytes.starts_with(kPreface);
     // The fuzzer's flags and cuts, and no preface twice.
     file << std::string(1, preface ? '\0' : '\1') << '\0'
          << (preface ? bytes.substr(kPreface.size()) : bytes);
+    Script script;
+    script.run(name.string(), steps);
+    std::ofstream answer(seeds / "h2_client_fuzz" / name, std::ios::binary);
+    answer << std::string(2, '\0') << script.answered().substr(0, 8192);
   }
 }

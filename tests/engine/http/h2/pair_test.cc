@@ -173,3 +173,54 @@ TEST_CASE("h2: two GOAWAYs end a connection politely") {
   CHECK(pair.server->wants_close());
   CHECK(pair.at_server.error.empty());
 }
+
+TEST_CASE("h2: a body that is taken as it comes may have a wide window") {
+  Pair pair;
+  pair.at_server.gives_credit = false;
+  const StreamId stream = pair.request("POST", "/", false);
+  pair.carry();
+  const StreamId served = pair.at_server.order.at(0);
+  pair.server->widen_window(served);
+  pair.carry();
+  Chain data;
+  data.push(Slice::copy_of(std::string(500'000, 'x')));
+  pair.client->send_data(stream, data, true);
+  pair.carry();
+  CHECK(data.empty());
+  CHECK(pair.at_server.streams[served].body.size() == 500'000);
+}
+
+TEST_CASE("h2: small pieces of a body do not keep the blocks they came in") {
+  Pair pair;
+  pair.at_server.gives_credit = false;
+  const StreamId stream = pair.request("POST", "/", false);
+  for (int i = 0; i < 1000; ++i) {
+    Chain data;
+    data.push(Slice::copy_of("x"));
+    pair.client->send_data(stream, data, false);
+  }
+  pair.carry();
+  CHECK(pair.at_server.streams[pair.at_server.order.at(0)].body == std::string(1000, 'x'));
+}
+
+TEST_CASE("h2: an end that finds the window closed goes when it opens") {
+  Pair pair;
+  pair.at_client.gives_credit = false;
+  ClientOptions options;
+  const StreamId stream = pair.request("GET", "/", true);
+  pair.carry();
+  const StreamId served = pair.at_server.order.at(0);
+  pair.answer(served, 200, std::string(options.stream_window, 'x'), false);
+  Chain nothing;
+  pair.server->send_data(served, nothing, true);
+  pair.server->forget(served);
+  pair.carry();
+  Heard& heard = pair.at_client.streams[stream];
+  CHECK(heard.body.size() == options.stream_window);
+  CHECK_FALSE(heard.was_reset);
+  CHECK_FALSE(heard.ended);
+  pair.client->consumed(stream, std::exchange(heard.owed, 0));
+  pair.carry();
+  CHECK(heard.ended);
+  CHECK(pair.server->stream_count() == 0);
+}
