@@ -504,6 +504,7 @@ GatewayRun::Step GatewayRun::not_processed() {
 }
 
 GatewayRun::Step GatewayRun::another_connection() {
+  request_.set_activity("connecting to upstream");
   if (past_deadline()) return attempt_failed(NextUpstream::timeout, 504);
   Step step;
   step.kind = Step::Kind::again;

@@ -14,7 +14,7 @@ from certificates import self_signed  # of this folder: ahead of harness, which 
 
 import harness
 import http2
-from harness import Connection, beyond_nginx, reply, wait_until
+from harness import Connection, beyond_nginx, echo, reply, wait_until
 from http2 import Http2
 
 LISTEN = "listen 127.0.0.1:8080 http2;" if harness.IS_ORACLE else "listen 127.0.0.1:8080; http2 on;"
@@ -570,6 +570,40 @@ class WebSockets(harness.TestCase):
         with Http2(self.start(answer=refuse, websocket=False)) as client:
             answer = client.answer(client.connect("/"))
             self.assertEqual((answer.status, answer.body), (403, b"no"))
+
+
+@beyond_nginx
+class Example(harness.TestCase):
+    """conf.examples/http2.conf"""
+
+    def setUp(self):
+        async def echo(request, reader, writer):
+            writer.write(reply(request.body))
+            return True
+        self.upstream = self.backend(answer=echo)
+        self.weir = self.service(harness.example("http2.conf"), {9001: self.upstream})
+
+    def test_both_protocols(self):
+        client = Connection(self.weir.port())
+        self.addCleanup(client.close)
+        self.assertEqual(client.get("/protocol").body, b"HTTP/1.1 \n")
+        with Http2(self.weir.port()) as other:
+            self.assertEqual(other.get("/protocol").body, b"HTTP/2.0 h2c\n")
+            stream = other.ask("/upload/x", method="POST", end=False)
+            other.data(stream, b"a" * 50000, end=True)
+            self.assertEqual(len(other.answer(stream).body), 50000)
+            self.assertIn(16384, {len(frame.payload) for frame in other.frames})
+
+    def test_websocket_both_ways(self):
+        tunnel = self.tunnel(self.weir.port(), "/")
+        self.assertTrue(echo(tunnel))
+        with Http2(self.weir.port()) as client:
+            client.barrier()
+            stream = client.connect("/")
+            client.data(stream, masked(b"hello"))
+            got = client.streams[stream]
+            client.until(lambda: len(got.body) >= 7)
+            self.assertEqual(got.body[2:], b"hello")
 
 
 class Programs(Http2Case):
