@@ -10,12 +10,11 @@ import subprocess
 import threading
 import unittest
 
-from certificates import self_signed  # of this folder: ahead of harness, which adds another
-
 import harness
 import http2
 from harness import Connection, beyond_nginx, echo, reply, wait_until
 from http2 import Http2
+from own_certificates import self_signed
 
 LISTEN = "listen 127.0.0.1:8080 http2;" if harness.IS_ORACLE else "listen 127.0.0.1:8080; http2 on;"
 
