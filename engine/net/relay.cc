@@ -17,8 +17,9 @@ namespace {
 constexpr int kMovesInARow = 8;
 // Full reads in a row before splice: it costs one call more, which pays for large pieces only.
 constexpr int kFullReads = 2;
-// Slots count here, not bytes: a piece of a packet takes one, so this is room for 64 of them.
-constexpr int kPipeSize = 256 * 1024;
+// As large as it may be without privileges: a page takes a slot, and each round of calls costs the
+// same for few and for many.
+constexpr int kPipeSize = 1024 * 1024;
 constexpr size_t kSplicePiece = 1 << 20;
 // A splice that brings less than this says that the bulk is over.
 constexpr size_t kSmallPiece = 16 * 1024;
