@@ -32,8 +32,7 @@ class ProxyConnection final : public ProxyRun,
                               public net::RelayOwner,
                               public Pooled {
  public:
-  explicit ProxyConnection(Session& session)
-      : ProxyRun(session), timer_(&ProxyConnection::connect_time, this) {}
+  explicit ProxyConnection(Session& session) : ProxyRun(session) {}
   ~ProxyConnection() override {
     // The farewell of TLS, as far as it goes at once.
     if (relay_ && !upstream_.is_plain()) (void)upstream_.shutdown();
@@ -73,15 +72,23 @@ class ProxyConnection final : public ProxyRun,
   void shake_hands();
   void start_relay();
 
+  // What is needed until the connection is there, and not while it lives.
+  struct Connecting {
+    explicit Connecting(ProxyConnection& run) : timer(&ProxyConnection::connect_time, &run) {}
+    Timer timer;
+    bool waits = true;                  // for connect()
+    tls::ClientLayer* layer = nullptr;  // upstream_'s
+    Chain header;                       // the PROXY protocol's, before TLS
+  };
+
   net::Stream upstream_;
-  Timer timer_;
-  tls::ClientLayer* layer_ = nullptr;  // upstream_'s
-  bool connecting_ = false;
-  Chain header_;  // the PROXY protocol's, before TLS
+  std::unique_ptr<Connecting> connecting_;
   std::optional<net::Relay> relay_;
 };
 
 void ProxyConnection::open(const net::Address& peer) {
+  if (!connecting_) connecting_ = std::make_unique<Connecting>(*this);
+  connecting_->waits = false;
   const net::ConnectOptions options = connect_options();
   const net::ConnectResult result =
       net::start_connect(worker_.loop, upstream_.socket(), this, peer, options);
@@ -96,8 +103,8 @@ void ProxyConnection::open(const net::Address& peer) {
     case net::ConnectResult::State::connected:
       return established();
     case net::ConnectResult::State::pending:
-      connecting_ = true;
-      timer_.arm(worker_.loop, static_cast<uint64_t>(settings_.connect_timeout.value));
+      connecting_->waits = true;
+      connecting_->timer.arm(worker_.loop, static_cast<uint64_t>(settings_.connect_timeout.value));
   }
 }
 
@@ -105,23 +112,23 @@ void ProxyConnection::connect_time(void* self) {
   auto& run = *static_cast<ProxyConnection*>(self);
   if (run.session_.finished()) return;
   run.session_.log(Severity::error, "upstream timed out", ETIMEDOUT);
-  run.layer_ = nullptr;
-  run.header_ = {};
-  run.connecting_ = false;
+  run.connecting_->layer = nullptr;
+  run.connecting_->header = {};
+  run.connecting_->waits = false;
   run.upstream_.close();
   run.attempt_failed();
 }
 
 void ProxyConnection::go_on() {
   if (session_.finished() || relay_) return;
-  if (layer_) return shake_hands();
-  if (!connecting_) {
-    if (!header_.empty() && send_header()) begin_handshake();
+  if (connecting_->layer) return shake_hands();
+  if (!connecting_->waits) {
+    if (!connecting_->header.empty() && send_header()) begin_handshake();
     return;
   }
-  connecting_ = false;
+  connecting_->waits = false;
   if (const int error = upstream_.socket().connect_error()) {
-    timer_.cancel();
+    connecting_->timer.cancel();
     session_.log(is_usual(error) ? Severity::error : Severity::crit, "connect() failed", error);
     upstream_.close();
     return attempt_failed();
@@ -131,22 +138,22 @@ void ProxyConnection::go_on() {
 
 void ProxyConnection::established() {
   if (!settings_.ssl) {
-    timer_.cancel();
+    connecting_->timer.cancel();
     return start_relay();
   }
-  timer_.arm(worker_.loop, static_cast<uint64_t>(settings_.connect_timeout.value));
+  connecting_->timer.arm(worker_.loop, static_cast<uint64_t>(settings_.connect_timeout.value));
   const std::string header = proxy_header();
-  if (!header.empty()) header_.push(Slice::copy_of(header));
+  if (!header.empty()) connecting_->header.push(Slice::copy_of(header));
   if (send_header()) begin_handshake();
 }
 
 bool ProxyConnection::send_header() {
-  if (header_.empty()) return true;
+  if (connecting_->header.empty()) return true;
   session_.set_activity("sending PROXY protocol header to upstream");
-  const net::WriteResult result = upstream_.write(header_);
+  const net::WriteResult result = upstream_.write(connecting_->header);
   if (result.state == net::WriteResult::State::done) return true;
   if (result.state == net::WriteResult::State::failed) {
-    timer_.cancel();
+    connecting_->timer.cancel();
     session_.log(Severity::error, "send() failed", result.error);
     upstream_.close();
     attempt_failed();
@@ -179,31 +186,32 @@ void ProxyConnection::begin_handshake() {
     if (!credential.certificate.empty()) parameters.credential = &credential;
   }
   auto layer = std::make_unique<tls::ClientLayer>(settings_.tls_context, parameters);
-  layer_ = layer.get();
+  connecting_->layer = layer.get();
   upstream_.set_layer(std::move(layer), this);
   shake_hands();
 }
 
 void ProxyConnection::shake_hands() {
-  switch (layer_->handshake(upstream_.socket())) {
+  switch (connecting_->layer->handshake(upstream_.socket())) {
     case tls::HandshakeState::would_block:
       return;
     case tls::HandshakeState::failed: {
-      timer_.cancel();
-      const net::LayerFailure* failure = layer_->failure();
+      connecting_->timer.cancel();
+      const net::LayerFailure* failure = connecting_->layer->failure();
       if (failure) session_.log(failure->severity, failure->text, failure->error_number);
-      layer_ = nullptr;
+      connecting_->layer = nullptr;
       upstream_.close();
       return attempt_failed();
     }
     case tls::HandshakeState::done:
       break;
   }
-  timer_.cancel();
+  connecting_->timer.cancel();
   start_relay();
 }
 
 void ProxyConnection::start_relay() {
+  connecting_.reset();
   connected();
   if (session_.settings<CoreSettings>().tcp_nodelay) {
     // Refused by unix sockets.
