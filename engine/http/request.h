@@ -222,6 +222,7 @@ class Request final : public conf::VariableSource {
   bool escape_captures = false;
   std::string_view capture(size_t number) const;  // "" when absent
   size_t capture_count() const;
+  void forget_captures() { capture_count_ = 0; }
 
   // --- module state
   // ------------------------------------------------------------------------------------ One object

@@ -57,8 +57,10 @@ bool test_file(Request& request, Condition::Test test, const std::string& path) 
   }
 }
 
-bool log_match(Request& request, const conf::Pattern& pattern, std::string_view subject,
-               bool matched) {
+// Matches, and says so where `rewrite_log` is on. One that fails leaves no $1 of an earlier match.
+bool match(Request& request, const conf::Pattern& pattern, std::string_view subject) {
+  const bool matched = request.match(pattern, subject);
+  if (!matched) request.forget_captures();
   if (request.settings<RewriteSettings>().log) {
     request.log(Severity::notice, "\"" + pattern.regex->pattern() +
                                       (matched ? "\" matches \"" : "\" does not match \"") +
@@ -82,11 +84,9 @@ bool holds(const Condition& condition, Request& request) {
     case Test::not_equal:
       return value != condition.operand.evaluate(request);
     case Test::matches:
-      return log_match(request, *condition.pattern, value,
-                       request.match(*condition.pattern, value));
+      return match(request, *condition.pattern, value);
     default:
-      return !log_match(request, *condition.pattern, value,
-                        request.match(*condition.pattern, value));
+      return !match(request, *condition.pattern, value);
   }
 }
 
@@ -115,7 +115,7 @@ Outcome redirect(const RewriteStep& step, Request& request, bool escape) {
   }
   const std::string_view old = request.current().args;
   if (step.add_old_args && !old.empty()) {
-    whole.push_back(whole.view().find('?') == std::string_view::npos ? '?' : '&');
+    whole.push_back(step.has_args ? '&' : '?');
     whole.append(old);
   }
   if (request.settings<RewriteSettings>().log) {
@@ -126,7 +126,7 @@ Outcome redirect(const RewriteStep& step, Request& request, bool escape) {
 
 Outcome rewrite(const RewriteStep& step, Request& request) {
   const std::string_view uri = request.current().uri;
-  if (!log_match(request, *step.pattern, uri, request.match(*step.pattern, uri))) return {};
+  if (!match(request, *step.pattern, uri)) return {};
   const bool escape = request.current().escape_needed;
   if (step.after == RewriteStep::After::redirect) return redirect(step, request, escape);
 
