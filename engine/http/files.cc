@@ -164,6 +164,9 @@ int file_error_status(Request& request, const FoundFile& found, std::string_view
 }
 
 std::string_view content_type_of(Request& request) {
+  // What an upstream said with X-Accel-Redirect stays.
+  const std::string_view given = request.response().content_type;
+  if (!given.empty()) return given;
   const auto& settings = request.settings<CoreSettings>();
   const std::string_view extension = request.current().extension;
   if (!extension.empty() && settings.types) {

@@ -37,7 +37,8 @@ FoundFile open_file(Request& request, const MappedPath& path);
 // Logs a failed look-up in nginx's words and says which status it means (404, 403, 500).
 int file_error_status(Request& request, const FoundFile& found, std::string_view path);
 
-// Content-Type by the URI's extension and `types`, else default_type.
+// Content-Type: the one that the response has already (X-Accel-Redirect), by the URI's extension
+// and `types`, else default_type.
 std::string_view content_type_of(Request& request);
 // "68ab1c2e-1f4", with quotes, in the arena.
 std::string_view entity_tag(Request& request, const struct stat& info);

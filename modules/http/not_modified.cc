@@ -58,6 +58,7 @@ void answer_not_modified(Response& response) {
   response.content_length = -1;
   response.header_only = true;
   response.headers.remove(HeaderId::content_encoding);
+  response.headers.remove(HeaderId::accept_ranges);
   response.allow_ranges = false;
 }
 

@@ -45,7 +45,7 @@ PhaseResult send_file(Request& request, const FoundFile& found) {
     if (!response.headers.empty())
       response.headers.add(request.arena(), Header{"ETag", response.etag, HeaderId::etag});
   }
-  if (response.content_type.empty()) response.content_type = content_type_of(request);
+  response.content_type = content_type_of(request);
   response.allow_ranges = true;
   if (!request.send_head()) return PhaseResult::done();
   Chain body;
