@@ -108,7 +108,9 @@ BodyInFile ClientBody::in_file() const {
 }
 
 void ClientBody::begin_streaming(Request& request) {
-  if (mode_ == Mode::waiting) begin(request, Mode::streaming);
+  if (mode_ != Mode::waiting) return;
+  begin(request, Mode::streaming);
+  stored_enough();
 }
 
 void ClientBody::open_stream(Request& request) {

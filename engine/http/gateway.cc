@@ -112,7 +112,7 @@ Task<int> GatewayRun::prepare_body() {
   if (!replayable) {
     body.begin_streaming(request_);
     streaming_ = true;
-    co_return 0;
+    co_return body.error();  // what has come may be too much already
   }
   const int status = co_await body.read_all(request_);
   if (status) co_return status;
@@ -240,7 +240,7 @@ net::ConnectOptions GatewayRun::connect_options(bool& ok) {
   }
   const std::string_view text = settings_.bind.template_.evaluate(request_);
   if (text.empty()) return options;
-  if (auto address = net::Address::parse(text)) {
+  if (auto address = net::Address::parse_local(text)) {
     options.bind = *address;
   } else {
     log(Severity::error, "invalid local address \"" + std::string(text) + "\"");

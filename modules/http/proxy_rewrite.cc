@@ -124,7 +124,7 @@ void apply_flag(Request& request, std::vector<Attribute>& attributes, std::strin
     if (!known.add) {
       remove_attribute(attributes, known.key);
     } else if (at != attributes.end()) {
-      *at = wanted;
+      if (wanted.has_value || at->has_value) *at = wanted;
     } else {
       attributes.push_back(wanted);
     }
