@@ -31,7 +31,7 @@ constexpr size_t kLongestTag = 32;
 std::optional<int> index_of(std::string_view word, const std::string_view* begin,
                             const std::string_view* end) {
   for (const std::string_view* at = begin; at != end; ++at) {
-    if (conf::equal_without_case(*at, word)) return static_cast<int>(at - begin);
+    if (*at == word) return static_cast<int>(at - begin);
   }
   return {};
 }
@@ -48,17 +48,21 @@ std::string resolve_server(std::string_view server, conf::World& world, std::str
     out = std::string(net::Address::unix_path(path).bytes());
     return {};
   }
-  if (const auto literal = net::Address::parse(server, kSyslogPort)) {
-    out = std::string(literal->bytes());
-    return {};
+  const std::string invalid_port = "invalid port in syslog server " + quoted;
+  const bool bracketed = server.starts_with('[');
+  // An IPv6 address without brackets ends, for nginx too, at its first colon.
+  if (bracketed || server.find(':') == server.rfind(':')) {
+    if (const auto literal = net::Address::parse(server, kSyslogPort)) {
+      if (literal->port() == 0) return invalid_port;
+      out = std::string(literal->bytes());
+      return {};
+    }
   }
   std::string_view host = server;
   uint16_t port = kSyslogPort;
-  if (const size_t colon = server.rfind(':'); colon != server.npos && !server.starts_with('[')) {
+  if (const size_t colon = server.find(':'); colon != server.npos && !bracketed) {
     const auto number = conf::parse_number(server.substr(colon + 1));
-    if (!number || *number < 1 || *number > 65535) {
-      return "invalid port in syslog server " + quoted;
-    }
+    if (!number || *number < 1 || *number > 65535) return invalid_port;
     port = static_cast<uint16_t>(*number);
     host = server.substr(0, colon);
   }

@@ -162,6 +162,13 @@ std::optional<Address> Address::parse(std::string_view literal, uint16_t default
   return number ? parse_host(host, *number) : std::nullopt;
 }
 
+std::optional<Address> Address::parse_local(std::string_view literal) {
+  if (auto alone = parse_host(literal)) return alone;
+  auto address = parse(literal);
+  if (!address || !address->is_ip() || address->port() == 0) return std::nullopt;
+  return address;
+}
+
 Address Address::from_binary(std::string_view bytes, uint16_t port) {
   Address address;
   if (bytes.size() == 4) {

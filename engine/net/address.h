@@ -32,6 +32,9 @@ class Address {
   static std::optional<Address> parse_host(std::string_view literal, uint16_t port = 0);
   // "127.0.0.1:80", "127.0.0.1", "[::1]:80", "[::1]", "::1", "unix:/path". No names.
   static std::optional<Address> parse(std::string_view literal, uint16_t default_port = 0);
+  // What `proxy_bind` takes: an IP address alone, or with a port other than 0; brackets only in
+  // front of a port.
+  static std::optional<Address> parse_local(std::string_view literal);
   // 4 or 16 bytes in network order.
   static Address from_binary(std::string_view bytes, uint16_t port);
   static Address unix_path(std::string_view path);

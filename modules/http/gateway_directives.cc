@@ -23,9 +23,8 @@ void read_bind(conf::Compiler& compiler, const conf::Statement& at, BindRule& bi
   if (at.argument_count() == 1 && at.argument(0) == "off") return;
   const conf::Template text = compiler.make_template(at, at.words[1]);
   if (text.is_literal()) {
-    const auto address = net::Address::parse(text.literal_text());
-    // No brackets: there may be a port behind them, and nginx takes an address alone.
-    if (!address || !address->is_ip() || at.argument(0).starts_with('[')) {
+    const auto address = net::Address::parse_local(text.literal_text());
+    if (!address) {
       return compiler.error(at, "invalid address \"" + std::string(at.argument(0)) + "\"", {},
                             &at.words[1]);
     }

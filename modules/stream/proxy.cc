@@ -50,10 +50,8 @@ void set_bind(Compiler& compiler, Scope& scope, const Statement& at) {
   }
   const Template text = compiler.make_template(at, at.words[1]);
   if (text.is_literal()) {
-    const auto address = net::Address::parse(text.literal_text());
-    // Brackets are for an address with a port.
-    const bool bare = text.literal_text().ends_with(']');
-    if (!address || !address->is_ip() || bare) {
+    const auto address = net::Address::parse_local(text.literal_text());
+    if (!address) {
       return compiler.error(at, "invalid address \"" + std::string(at.argument(0)) + "\"", {},
                             &at.words[1]);
     }

@@ -204,8 +204,7 @@ net::ConnectOptions ProxyRun::connect_options() {
   }
   const std::string_view text = bind.address_template.evaluate(session_);
   if (text.empty()) return options;
-  const auto address = net::Address::parse(text);
-  if (address && address->is_ip()) {
+  if (const auto address = net::Address::parse_local(text)) {
     options.bind = *address;
   } else if (!text.starts_with("unix:")) {
     session_.log(Severity::error, "invalid local address \"" + std::string(text) + "\"");

@@ -12,7 +12,8 @@ LOGS = ["logs/e.log", "stderr", "logs/e.log warn", "logs/e.log warning", "logs/e
         "syslog:server=unix:/tmp/none.sock,nohostname", "syslog:", "syslog:server=", "syslog:server=127.0.0.1,facility=x",
         "syslog:server=127.0.0.1,severity=x", "syslog:server=127.0.0.1,tag=a-b", "syslog:tag=a", "syslog:server=127.0.0.1,x=y",
         "syslog:server=127.0.0.1,server=127.0.0.2", "syslog:server=127.0.0.1,tag=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-        "syslog:server=127.0.0.1,tag="]
+        "syslog:server=127.0.0.1,tag=", "syslog:server=127.0.0.1,facility=LOCAL7", "syslog:server=127.0.0.1,severity=INFO",
+        "syslog:server=127.0.0.1:0", "syslog:server=[::1]:0", "syslog:server=::1"]
 ACCESS = ["all", "127.0.0.1", "10.0.0.0/8", "10.0.0.1/8", "::1", "2001:db8::/32", "2001:db8::1/32", "unix:", "10.0.0.0/33",
           "10.0.0", "10.0.0.256", "x", '""', "10.0.0.0/", "10.0.0.0/a", "0.0.0.0/0", "::/129", "10.0.0.0/255.0.0.0", "localhost"]
 SERVER_ADDRESSES = ["127.0.0.1:81", "127.0.0.1", "unix:/tmp/x.sock", "[::1]:80", "[::1]", "127.0.0.1:0", "127.0.0.1:65536",
@@ -168,7 +169,8 @@ HAND_MADE = {
     "map": ["$host $a", "host $a", "$host a", "$host $host", "$unknown_thing $a", "$host$uri $a", "$host $", "a $a", '"" $a', '$host ""', "$host $1",
             "$host $args", "$host $http_x", "$host $limit_rate", "$host $a-b", "$a $a", "${host $a"],
     "proxy_bind": ["127.0.0.1", "off", "127.0.0.1:80", "127.0.0.1 transparent", "127.0.0.1 x", "$host", "x.invalid", "$host transparent", "off transparent",
-                   "[::1]", "::1", '""', "127.0.0.1:x", "$unknown_thing", "unix:/x", "OFF", "localhost", "off x"],
+                   "[::1]", "::1", '""', "127.0.0.1:x", "$unknown_thing", "unix:/x", "OFF", "localhost", "off x",
+                   "[::1]:1", "[::1]:0", "127.0.0.1:0"],
     "proxy_cookie_domain": ["a b", "off", "a", "$host b", "~a b", "~( b", "~*a b", "a $host", ".a b", "$unknown_thing b", '"" b', 'a ""', "~ b", "OFF"],
     "proxy_cookie_flags": ["a secure", "off", "a", "a secure httponly", "a samesite=strict", "a samesite=lax", "a samesite=none", "a samesite=x", "a x",
                            "a nosecure nohttponly nosamesite", "~a secure", "~( secure", "$host secure", "a $host", "~", "a SECURE", "$unknown_thing secure",
