@@ -1,5 +1,6 @@
 #include "confparse/parser.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -305,9 +306,9 @@ void Parser::include_file(const Frame& frame, const std::string& path, const Sta
   const ParseLimits& limits = options_.limits;
   const FileId file = read(path, &statement);
   if (!file) return;
-  for (const FileId open : include_stack_) {
-    if (open != file) continue;
-    // nginx goes in circles until it has no descriptors left.
+  // nginx goes in circles until it has no descriptors left, or something in the file is wrong where
+  // it is included: that is seen in the second round.
+  if (std::count(include_stack_.begin(), include_stack_.end(), file) > 1) {
     include_problem(statement, failed("open", path, EMFILE), "the file includes itself");
     return;
   }
