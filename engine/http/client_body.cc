@@ -110,7 +110,7 @@ BodyInFile ClientBody::in_file() const {
 void ClientBody::begin_streaming(Request& request) {
   if (mode_ != Mode::waiting) return;
   begin(request, Mode::streaming);
-  stored_enough();
+  check_size(received_);
 }
 
 void ClientBody::open_stream(Request& request) {
@@ -165,11 +165,13 @@ void ClientBody::on_data(Slice data) {
       if (store(std::move(data))) exchange_.credit(size);
       break;
     }
-    case Mode::streaming:
+    case Mode::streaming: {
+      const size_t size = data.size();
       arrived_.push(std::move(data));
-      stored_enough();
+      check_size(size);
       exchange_.ring_all();
       break;
+    }
     case Mode::discarding:
       exchange_.credit(data.size());
       break;
@@ -213,18 +215,19 @@ void ClientBody::take_arrived() {
 }
 
 // A chunked body that grows beyond client_max_body_size.
-void ClientBody::stored_enough() {
+void ClientBody::check_size(uint64_t now) {
   if (unlimited_) return;
   const int64_t limit = body_limit(*reader_);
   if (limit == 0 || received_ <= static_cast<uint64_t>(limit)) return;
   if (length_.kind == BodyLength::Kind::exact) return;  // checked when the location was found
   reader_->log(Severity::error, "client intended to send too large chunked body: " +
-                                    std::to_string(received_) + " bytes");
+                                    std::to_string(received_ - now) + "+" + std::to_string(now) +
+                                    " bytes");
   refuse(413);
 }
 
 bool ClientBody::store(Slice data) {
-  stored_enough();
+  check_size(data.size());
   if (error_ != 0) return false;
   const auto& settings = reader_->settings<CoreSettings>();
   size_t limit = settings.client_body_buffer_size.value;

@@ -79,7 +79,7 @@ class ClientBody final : public RequestBody {
   bool buffer(std::string_view data);
   bool write_file(std::string_view data);
   bool open_file();
-  void stored_enough();
+  void check_size(uint64_t now);  // `now` of received_ came last
 
   Exchange& exchange_;
   Timer timer_;

@@ -183,9 +183,13 @@ PhaseResult GatewayRun::accel_redirect(std::string_view target) {
     take_field(header);
   }
   drop_connection();
+  // The upstream stays in the log lines of this request.
+  request_.log_upstream = request_.arena().copy(record_.url());
+  request_.set_activity("reading response header from upstream");
   if (target.starts_with('@')) return request_.redirect_named(target);
   SplitUri split;
   if (!parse_unsafe_uri(request_.arena(), target, split)) {
+    log(Severity::error, "unsafe URI \"" + std::string(target) + "\" was detected");
     response.headers.clear();
     return PhaseResult::status(404);
   }
@@ -194,6 +198,7 @@ PhaseResult GatewayRun::accel_redirect(std::string_view target) {
     current.method = Method::get;
     current.method_text = "GET";
   }
+  request_.set_activity("");
   return request_.redirect(split.uri, split.args);
 }
 
