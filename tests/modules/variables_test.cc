@@ -109,9 +109,9 @@ constexpr Known kKnown[] = {
     {"upstream_trailer_*", false, true},
 };
 
-// nginx computes these anew in log formats, and once elsewhere; weir always anew.
+// nginx computes it once; weir anew: it is known late where a chunked body is read first.
 bool is_computed_anew(std::string_view name) {
-  return name == "bytes_sent" || name == "body_bytes_sent" || name == "content_length";
+  return name == "content_length";
 }
 
 std::string example(const Known& known) {
