@@ -6,8 +6,10 @@ checked against the original (tests that ask for more than nginx gives are then 
 """
 
 import asyncio
+import atexit
 import collections
 import ctypes
+import functools
 import glob
 import logging
 import os
@@ -29,6 +31,7 @@ from websockets.server import ServerConnection
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, f"{ROOT}/tests/support")
+import certificates  # noqa: E402
 from watch import Watch  # noqa: E402
 
 BINARY = os.environ.get("WEIR_BINARY", "/usr/sbin/nginx")
@@ -627,6 +630,22 @@ def abort_tunnel(tunnel):
 def example(name):
     with open(f"{ROOT}/conf.examples/{name}", encoding="utf-8") as file:
         return file.read()
+
+
+@functools.cache
+def certificates_folder():
+    """tests/support/certificates.py's, made once."""
+    folder = tempfile.mkdtemp(prefix="weir-certificates-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return certificates.make(folder)
+
+
+def put_certificates(service):
+    """As certs/ in the service's folder, readable by its workers."""
+    shutil.copytree(certificates_folder(), service.path("certs"))
+    os.chmod(service.path("certs"), 0o755)
+    for name in os.listdir(service.path("certs")):
+        os.chmod(service.path(f"certs/{name}"), 0o644)
 
 
 class TestCase(unittest.TestCase):

@@ -29,6 +29,7 @@ class Confcheck(harness.TestCase):
 
     def test_accepts_every_example_with_nginx_words(self):
         path = self.place.path("weir.conf")
+        harness.put_certificates(self.place)
         for name in sorted(os.listdir(f"{harness.ROOT}/conf.examples")):
             if not name.endswith(".conf"):
                 continue

@@ -359,6 +359,7 @@ class EveryExample(harness.TestCase):
         for name in names:
             service = harness.Service(example(name.rsplit("/", 1)[1]), start=False)
             self.addCleanup(service.stop)
+            harness.put_certificates(service)
             result = service.run("-t")
             self.assertEqual(result.returncode, 0, f"{name}: {result.stderr}")
             self.assertIn("syntax is ok", result.stderr)

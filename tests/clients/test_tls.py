@@ -7,7 +7,6 @@ import re
 import shutil
 import ssl
 import subprocess
-import sys
 import tempfile
 import unittest
 
@@ -15,17 +14,7 @@ import harness
 import websockets
 from harness import example, run, wait_until
 
-sys.path.insert(0, os.path.join(harness.ROOT, "tests", "support"))
-import certificates  # noqa: E402
-
-
-def setUpModule():
-    global CERTS
-    CERTS = certificates.make(tempfile.mkdtemp(prefix="weir-certificates-"))
-
-
-def tearDownModule():
-    shutil.rmtree(CERTS, ignore_errors=True)
+CERTS = harness.certificates_folder()
 
 
 def curl(port, path="/", name="localhost", *options, scheme="https"):
@@ -49,10 +38,7 @@ def s_client(port, *options, name="localhost", data="Q\n"):
 class Tls(harness.TestCase):
     def serve(self, text, backends=None, options=""):
         weir = self.service(text, backends or {}, start=False, options=options)
-        shutil.copytree(CERTS, weir.path("certs"))
-        os.chmod(weir.path("certs"), 0o755)
-        for name in os.listdir(CERTS):
-            os.chmod(weir.path(f"certs/{name}"), 0o644)  # what is read while clients wait, workers read
+        harness.put_certificates(weir)
         weir.start()
         return weir
 

@@ -138,7 +138,12 @@ def cases_of(row):
     write = globals()["write"]
     if is_stream(row):
         contexts, write = STREAM_CONTEXTS, write_stream
+    # Where another row of the name belongs, which that row tries if nginx is new enough to know it.
+    elsewhere = {context for other in rows() if other.name == row.name and other.since != row.since
+                 for context in other.contexts} - set(row.contexts)
     for context in contexts if row.contexts != ["any"] else []:
+        if context in elsewhere:
+            continue
         yield f"in-{context}", write(context, statement(row, good))
     place = row.contexts[0] if row.contexts != ["any"] else "http"
     for context in [place, row.contexts[-1] if len(row.contexts) > 1 else None]:
