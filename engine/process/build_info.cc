@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <string_view>
-#include <utility>
+
+#include "engine/tls/version.h"
 
 #ifndef WEIR_PREFIX
 #define WEIR_PREFIX "/usr/share/nginx"
@@ -83,8 +84,15 @@ std::string product() {
 
 namespace {
 
-// Modules of nginx's default build, and how its configure leaves them out.
-constexpr std::pair<std::string_view, std::string_view> kDefaultModules[] = {
+// A module of nginx's default build, and how its configure leaves it out.
+struct DefaultModule {
+  std::string_view name;
+  std::string_view option;
+  // Its directive, where a module of ours has several of nginx's: it is here when that is.
+  std::string_view directive = {};
+  uint32_t where = 0;
+};
+constexpr DefaultModule kDefaultModules[] = {
     {"ngx_http_charset_module", "http_charset_module"},
     {"ngx_http_gzip_filter_module", "http_gzip_module"},
     {"ngx_http_ssi_filter_module", "http_ssi_module"},
@@ -108,25 +116,49 @@ constexpr std::pair<std::string_view, std::string_view> kDefaultModules[] = {
     {"ngx_http_limit_req_module", "http_limit_req_module"},
     {"ngx_http_empty_gif_module", "http_empty_gif_module"},
     {"ngx_http_browser_module", "http_browser_module"},
-    {"ngx_http_upstream_hash_module", "http_upstream_hash_module"},
-    {"ngx_http_upstream_ip_hash_module", "http_upstream_ip_hash_module"},
-    {"ngx_http_upstream_least_conn_module", "http_upstream_least_conn_module"},
-    {"ngx_http_upstream_random_module", "http_upstream_random_module"},
-    {"ngx_http_upstream_keepalive_module", "http_upstream_keepalive_module"},
-    {"ngx_http_upstream_zone_module", "http_upstream_zone_module"},
+    {"ngx_http_upstream_hash_module", "http_upstream_hash_module", "hash", conf::kUpstream},
+    {"ngx_http_upstream_ip_hash_module", "http_upstream_ip_hash_module", "ip_hash",
+     conf::kUpstream},
+    {"ngx_http_upstream_least_conn_module", "http_upstream_least_conn_module", "least_conn",
+     conf::kUpstream},
+    {"ngx_http_upstream_random_module", "http_upstream_random_module", "random", conf::kUpstream},
+    {"ngx_http_upstream_keepalive_module", "http_upstream_keepalive_module", "keepalive",
+     conf::kUpstream},
+    {"ngx_http_upstream_zone_module", "http_upstream_zone_module", "zone", conf::kUpstream},
+    {"ngx_http_upstream_sticky_module", "http_upstream_sticky_module", "sticky", conf::kUpstream},
+    {"ngx_stream_limit_conn_module", "stream_limit_conn_module"},
+    {"ngx_stream_access_module", "stream_access_module"},
+    {"ngx_stream_geo_module", "stream_geo_module"},
+    {"ngx_stream_map_module", "stream_map_module"},
+    {"ngx_stream_split_clients_module", "stream_split_clients_module"},
+    {"ngx_stream_return_module", "stream_return_module"},
+    {"ngx_stream_pass_module", "stream_pass_module"},
+    {"ngx_stream_set_module", "stream_set_module"},
+    {"ngx_stream_upstream_hash_module", "stream_upstream_hash_module", "hash",
+     conf::kStreamUpstream},
+    {"ngx_stream_upstream_least_conn_module", "stream_upstream_least_conn_module", "least_conn",
+     conf::kStreamUpstream},
+    {"ngx_stream_upstream_random_module", "stream_upstream_random_module", "random",
+     conf::kStreamUpstream},
+    {"ngx_stream_upstream_zone_module", "stream_upstream_zone_module", "zone",
+     conf::kStreamUpstream},
 };
 
-// Names of modules of ours that stand for one of nginx's under another name.
-bool same_module(std::string_view ours, std::string_view nginx) {
-  if (ours == nginx) return true;
-  // keepalive is part of ngx_http_upstream_module here.
-  return nginx == "ngx_http_upstream_keepalive_module" && ours == "ngx_http_upstream_module";
+bool is_built_in(std::span<const conf::Module* const> modules, const DefaultModule& wanted) {
+  return std::any_of(modules.begin(), modules.end(), [&](const conf::Module* module) {
+    if (wanted.directive.empty()) return module->name == wanted.name;
+    return std::any_of(module->directives.begin(), module->directives.end(), [&](const auto& row) {
+      return row.name == wanted.directive && (row.where & wanted.where) != 0;
+    });
+  });
 }
 
 }  // namespace
 
 std::string build_description(std::span<const conf::Module* const> modules) {
-  std::string text = "built by gcc " __VERSION__ "\nconfigure arguments:";
+  std::string text = "built by gcc " __VERSION__;
+  text += "\nbuilt with " + tls::library_version();
+  text += "\nTLS SNI support enabled\nconfigure arguments:";
   text += " --prefix=" WEIR_PREFIX " --sbin-path=" WEIR_SBIN_PATH " --conf-path=" WEIR_CONF_PATH
           " --http-log-path=" WEIR_ACCESS_LOG " --error-log-path=" WEIR_ERROR_LOG
           " --lock-path=" WEIR_LOCK_PATH " --pid-path=" WEIR_PID_PATH
@@ -138,13 +170,10 @@ std::string build_description(std::span<const conf::Module* const> modules) {
     text += ' ';
     text += module->configure_argument;
   }
-  for (const auto& [module_name, option] : kDefaultModules) {
-    const bool present = std::any_of(
-        modules.begin(), modules.end(),
-        [&](const conf::Module* module) { return same_module(module->name, module_name); });
-    if (present) continue;
+  for (const DefaultModule& module : kDefaultModules) {
+    if (is_built_in(modules, module)) continue;
     text += " --without-";
-    text += option;
+    text += module.option;
   }
   return text;
 }
