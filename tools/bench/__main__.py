@@ -1,7 +1,7 @@
 """weir and nginx side by side: CPU time, memory, startup, reload, each as a ratio to nginx.
 
     /usr/bin/python3 tools/bench                      everything, about two minutes
-    /usr/bin/python3 tools/bench load|memory|startup|reload|tls
+    /usr/bin/python3 tools/bench load|memory|startup|reload|tls|http2
     /usr/bin/python3 tools/bench load --only small,tunnel --rounds 15
 
 Both run one worker, pinned on the same processor; clients and backend run on another. Rounds are
@@ -18,6 +18,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 # pylint: disable=wrong-import-position
+import http2  # noqa: E402
 import load  # noqa: E402
 import report  # noqa: E402
 import services  # noqa: E402
@@ -30,11 +31,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 def arguments():
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=[], help="load, memory, startup, reload, tls; all")
+    parser.add_argument("what", nargs="*", default=[], help="load, memory, startup, reload, tls, http2; all")
     build = f"{ROOT}/build/release"
     parser.add_argument("--weir", default=f"{build}/weir", help="the program to measure")
     parser.add_argument("--nginx", default="/usr/sbin/nginx", help="the program to compare with")
-    parser.add_argument("--tools", default=build, help="folder of bench_client and bench_backend")
+    parser.add_argument("--tools", default=build, help="folder of bench_client, bench_backend and so on")
     parser.add_argument("--rounds", type=int, default=15, help="paired rounds of each load")
     parser.add_argument("--scale", type=float, default=1.0, help="length of a round")
     parser.add_argument("--connections", type=int, default=4000, help="idle connections to hold")
@@ -50,14 +51,14 @@ def arguments():
 
 def main():
     options = arguments()
-    for program in (options.weir, options.nginx, f"{options.tools}/bench_client",
-                    f"{options.tools}/bench_backend"):
+    tools = ("bench_client", "bench_backend", "bench_h2_client", "bench_h2_backend")
+    for program in (options.weir, options.nginx, *(f"{options.tools}/{name}" for name in tools)):
         if not shutil.which(program):
             sys.exit(f"tools/bench: {program} is missing (cmake --preset release, "
                      "cmake --build --preset release)")
     jobs = {"load": load.measure_load, "memory": load.measure_memory,
             "startup": startup.measure_startup, "reload": startup.measure_reload,
-            "tls": tls.measure_tls}
+            "tls": tls.measure_tls, "http2": http2.measure_http2}
     unknown = set(options.what) - set(jobs)
     if unknown:
         sys.exit(f"tools/bench: nothing is called {', '.join(sorted(unknown))}")

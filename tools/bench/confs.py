@@ -65,6 +65,29 @@ def tls(port, backend, certs, kernel, new):
 """
 
 
+def http2(port, backend, grpc):
+    """HTTP/2 in the clear, to HTTP/1.1 and to gRPC upstreams."""
+    return HEAD % {"backend": backend, "connections": 19000} + f"""
+    upstream grpc {{
+        server 127.0.0.1:{grpc};
+        keepalive 256;
+        keepalive_requests 100000000;
+        keepalive_timeout 3600;
+    }}
+    access_log off;
+    client_max_body_size 0;
+    client_body_timeout 3600;
+    grpc_read_timeout 3600;
+    grpc_send_timeout 3600;
+    server {{
+        listen 127.0.0.1:{port} http2 backlog=8192;
+        location / {{ proxy_pass http://backend; }}
+        location /bench.Echo/ {{ grpc_pass grpc://grpc; }}
+    }}
+}}
+"""
+
+
 def stream(port, backend):
     """Connections and datagrams, passed on as they are."""
     return f"""

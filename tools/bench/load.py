@@ -58,8 +58,13 @@ def measure_load(options, folder, table):
 
 def rounds(options, pair, mode, targets, connections, count):
     clients = [Client(options, mode, service.port, connections, targets) for service in pair]
+    return drive(options, pair, clients, count)
+
+
+def drive(options, pair, clients, count):
+    """Microseconds of CPU for each of `count` exchanges, of both, in paired rounds."""
     for client in clients:
-        client.run(max(connections, count // 4))  # warm
+        client.run(max(1, count // 4))  # warm
     times = ([], [])
     for number in range(options.rounds):
         # Who goes first takes turns.

@@ -64,8 +64,8 @@ def reserve_port():
 
 
 class Backend:
-    def __init__(self, options):
-        self.process = subprocess.Popen([f"{options.tools}/bench_backend"], stdin=subprocess.PIPE,
+    def __init__(self, options, program="bench_backend"):
+        self.process = subprocess.Popen([f"{options.tools}/{program}"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True,
                                         preexec_fn=pinned(processors()[1]))
         _running.append(self.process)
@@ -75,9 +75,9 @@ class Backend:
 class Client:
     """A load generator with open connections, waiting for work."""
 
-    def __init__(self, options, mode, port, connections, targets):
+    def __init__(self, options, mode, port, connections, *words, program="bench_client"):
         self.process = subprocess.Popen(
-            [f"{options.tools}/bench_client", mode, str(port), str(connections), targets],
+            [f"{options.tools}/{program}", mode, str(port), str(connections), *map(str, words)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             preexec_fn=pinned(processors()[1]))
         _running.append(self.process)

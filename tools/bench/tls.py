@@ -19,12 +19,14 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 # pylint: disable=wrong-import-position
 import certificates  # noqa: E402
 
-# name: (what, requests a round, connections, path, HTTP/2?, target of the ratio)
+# name: (what, requests a round, connections, size of the body, streams of HTTP/2 or None, target of the ratio)
 REQUESTS = {
-    "tls-small": ("TLS request, 128 B", 8000, 16, "/b128", False, 0.90),
-    "tls-1m": ("TLS request, 1 MB", 200, 4, "/b1048576", False, 0.90),
-    "tls-1m-kernel": ("TLS request, 1 MB, kernel TLS", 200, 4, "/b1048576", False, 0.90),
-    "h2-small": ("HTTP/2 request, 128 B", 8000, 16, "/b128", True, 0.75),
+    "tls-small": ("TLS request, 128 B", 16000, 16, 128, None, 0.90),
+    "tls-1m": ("TLS request, 1 MB", 200, 4, 1048576, None, 0.90),
+    "tls-1m-kernel": ("TLS request, 1 MB, kernel TLS", 200, 4, 1048576, None, 0.90),
+    "h2-small": ("HTTP/2 over TLS, 128 B, 16 streams", 16000, 8, 128, 16, 0.75),
+    "h2-single": ("HTTP/2 over TLS, 128 B, 1 stream", 16000, 16, 128, 1, None),
+    "h2-1m": ("HTTP/2 over TLS, 1 MB", 200, 4, 1048576, 1, 0.90),
 }
 # name: (what, arguments of s_time, target)
 HANDSHAKES = {
@@ -54,14 +56,17 @@ def run(command):
     return done.stdout
 
 
-def ask(service, count, connections, path, http2):
+def ask(service, count, connections, size, streams):
     """The number of good answers of a round."""
-    command = ["h2load", "-n", str(count), "-c", str(connections), f"https://127.0.0.1:{service.port}{path}"]
-    if not http2:
-        command.insert(1, "--h1")
-    found = re.search(r"status codes: (\d+) 2xx", run(command))
+    command = ["h2load", "-n", str(count), "-c", str(connections), f"https://127.0.0.1:{service.port}/b{size}"]
+    command[1:1] = ["-m", str(streams)] if streams else ["--h1"]
+    out = run(command)
+    found = re.search(r"status codes: (\d+) 2xx", out)
     if not found or int(found.group(1)) != count:
         raise Wrong(f"{service.name}: {found.group(0) if found else 'no answers'} of {count}")
+    found = re.search(r"\((\d+)\) data", out)
+    if not found or int(found.group(1)) != count * size:
+        raise Wrong(f"{service.name}: {found.group(1) if found else 'no'} bytes of {count * size}")
     return count
 
 
@@ -105,14 +110,14 @@ def measure_tls(options, folder, table):
             times = rounds(options, pair, lambda service: shake_hands(service, words, seconds))  # noqa: B023
             table.paired(what, "µs CPU", *times, target)
         elif name in REQUESTS:
-            what, count, connections, path, http2, target = REQUESTS[name]
+            what, count, connections, size, streams, target = REQUESTS[name]
             kernel = name.endswith("-kernel")
             if kernel and not kernel_has_tls():
                 print(f"{what:34} (this kernel has none)")
                 continue
             services = both(True) if kernel else pair
             count = max(connections, int(count * options.scale))
-            times = rounds(options, services, lambda service: ask(service, count, connections, path, http2))  # noqa: B023
+            times = rounds(options, services, lambda service: ask(service, count, connections, size, streams))  # noqa: B023
             table.paired(what, "µs CPU", *times, target)
             for service in services if kernel else []:
                 service.stop()
@@ -122,10 +127,12 @@ def measure_tls(options, folder, table):
         service.stop()
 
 
-def connect(port, context, upgrade):
+def connect(port, context, kind):
     sock = context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost")
-    fields = "Connection: Upgrade\r\nUpgrade: raw\r\n" if upgrade else ""
-    path = "/tunnel/" if upgrade else "/b128"
+    if kind == "http2":
+        return ask_one_frame(sock)
+    fields = "Connection: Upgrade\r\nUpgrade: raw\r\n" if kind == "tunnel" else ""
+    path = "/tunnel/" if kind == "tunnel" else "/b128"
     sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode())
     data = sock.recv(65536)
     if b" 101 " not in data[:20] and b" 200 " not in data[:20]:
@@ -133,17 +140,47 @@ def connect(port, context, upgrade):
     return sock
 
 
+def ask_one_frame(sock):
+    """One request by HTTP/2, its answer read to its end."""
+    settings = bytes(3) + b"\4\0" + bytes(4)
+    # :method GET, :scheme https, :path and :authority as literals that are not indexed.
+    block = b"\x82\x87\x04\x05/b128\x01\x09localhost"
+    head = len(block).to_bytes(3, "big") + b"\1\5" + (1).to_bytes(4, "big")
+    acknowledged = bytes(3) + b"\4\1" + bytes(4)
+    sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + head + block + acknowledged)
+    data, body = b"", 0
+    while True:
+        while len(data) < 9 or len(data) < 9 + int.from_bytes(data[:3], "big"):
+            more = sock.recv(65536)
+            if not more:
+                raise Wrong("the connection ended inside an answer")
+            data += more
+        size, kind, flags = int.from_bytes(data[:3], "big"), data[3], data[4]
+        data = data[9 + size:]
+        if kind in (3, 7):
+            raise Wrong("the answer was a reset or GOAWAY")
+        if kind == 0:
+            body += size
+            if flags & 1:
+                break
+    if body != 128:
+        raise Wrong(f"a body of {body} bytes")
+    return sock
+
+
 def measure_idle(options, both, certs, table):
-    context = ssl.create_default_context(cafile=f"{certs}/ca.pem")
-    count = max(50, options.connections // 10)
-    for what, upgrade, target in (("idle TLS keep-alive connection", False, 0.90),
-                                  ("idle TLS tunnel", True, 0.40)):
+    count = max(50, options.connections // 4)
+    for what, kind, target in (("idle TLS keep-alive connection", "keep-alive", 0.90),
+                               ("idle TLS tunnel", "tunnel", 0.40),
+                               ("idle HTTP/2 connection over TLS", "http2", 0.75)):
+        context = ssl.create_default_context(cafile=f"{certs}/ca.pem")
+        context.set_alpn_protocols(["h2" if kind == "http2" else "http/1.1"])
         sizes = []
         for service in both():
-            held = [connect(service.port, context, upgrade) for _ in range(count // 4)]
+            held = [connect(service.port, context, kind) for _ in range(count // 4)]
             time.sleep(0.3)  # what the last handshakes leave is freed
             before = private_memory(service.worker())
-            held += [connect(service.port, context, upgrade) for _ in range(count)]
+            held += [connect(service.port, context, kind) for _ in range(count)]
             time.sleep(0.3)
             sizes.append((private_memory(service.worker()) - before) / count)
             for sock in held:
