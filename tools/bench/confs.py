@@ -48,8 +48,9 @@ def plain(port, backend):
 def tls(port, backend, certs, kernel, new):
     """The same over TLS, with HTTP/2 (which 1.22 has as a word of `listen`)."""
     listen = "" if new else " http2"
+    head = HEAD.replace("keepalive 64;", "keepalive 256;")  # a connection for each stream under way
     more = ("http2 on;" if new else "") + ("ssl_conf_command Options KTLS;" if kernel else "")
-    return HEAD % {"backend": backend, "connections": 19000} + f"""
+    return head % {"backend": backend, "connections": 19000} + f"""
     access_log off;
     server {{
         listen 127.0.0.1:{port} ssl{listen} backlog=8192;
@@ -67,7 +68,8 @@ def tls(port, backend, certs, kernel, new):
 
 def http2(port, backend, grpc):
     """HTTP/2 in the clear, to HTTP/1.1 and to gRPC upstreams."""
-    return HEAD % {"backend": backend, "connections": 19000} + f"""
+    head = HEAD.replace("keepalive 64;", "keepalive 256;")  # a connection for each stream under way
+    return head % {"backend": backend, "connections": 19000} + f"""
     upstream grpc {{
         server 127.0.0.1:{grpc};
         keepalive 256;
