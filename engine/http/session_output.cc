@@ -36,6 +36,9 @@ void Session::flush() {
 void Session::wake() {
   if (settling_) {
     again_ = true;
+  } else if (multiplexed_) {
+    // The answers of many streams come in one round: they leave in one write.
+    settle_.schedule_late(worker().loop);
   } else {
     settle_.schedule(worker().loop);
   }
