@@ -40,6 +40,16 @@ bool is_scheme(std::string_view text) {
   return true;
 }
 
+// RFC 3986 has no blanks and controls; in a request line of HTTP/1 they would be delimiters.
+bool is_path(std::string_view text) {
+  if (text.front() != '/') return false;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte <= 0x20 || byte == 0x7f) return false;
+  }
+  return true;
+}
+
 FieldVerdict add_pseudo(Stream& stream, std::string_view name, std::string_view value,
                         bool extended_connect) {
   Arena& arena = *stream.arena;
@@ -48,7 +58,7 @@ FieldVerdict add_pseudo(Stream& stream, std::string_view name, std::string_view 
   if (name == ":path") {
     if (!head.target.empty()) return refuse("client sent duplicate :path header");
     if (value.empty()) return refuse("client sent empty :path header");
-    if (value[0] != '/') {
+    if (!is_path(value)) {
       return refuse(arena, {"client sent invalid :path header: \"", value, "\""});
     }
     head.target = arena.copy(value);
