@@ -25,6 +25,10 @@ constexpr Rate kRates[FloodGuard::kKinds] = {
 bool FloodGuard::take(Kind kind, uint64_t now) {
   Bucket& bucket = buckets_[static_cast<size_t>(kind)];
   const Rate& rate = kRates[static_cast<size_t>(kind)];
+  if (bucket.credit > 0) {
+    --bucket.credit;
+    return true;
+  }
   auto time = static_cast<uint32_t>(now);
   if (bucket.used > 0) {
     const uint64_t filled = uint64_t{time - bucket.filled_at} * rate.per_second / 1000;
@@ -38,9 +42,15 @@ bool FloodGuard::take(Kind kind, uint64_t now) {
   return ++bucket.used <= rate.burst;
 }
 
-void FloodGuard::give_back(Kind kind) {
+void FloodGuard::give(Kind kind, size_t count, size_t most) {
   Bucket& bucket = buckets_[static_cast<size_t>(kind)];
-  if (bucket.used > 0) --bucket.used;
+  bucket.credit = static_cast<uint32_t>(std::min<size_t>(bucket.credit + count, most));
+}
+
+void FloodGuard::sent_data(size_t bytes) {
+  payload_ += bytes;
+  give(Kind::window, 2 + bytes / 2048);
+  give(Kind::ping, 1);
 }
 
 bool FloodGuard::count(size_t frame_bytes, size_t payload_bytes) {

@@ -482,6 +482,7 @@ void Multiplexer::on_close(int32_t number, uint32_t code) {
   stream->blocked = false;
   stream->tail = nullptr;
   --open_;
+  if (stream->input_ended && stream->output_ended && stream->refused == 0) guard_.finished_stream();
   on_stream_gone(*stream);
   if (stream->forgotten) {
     release(*stream);

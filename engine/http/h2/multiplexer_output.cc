@@ -108,7 +108,7 @@ ssize_t Multiplexer::read_source(Stream& stream, size_t length, uint32_t& flags)
 void Multiplexer::send_source(Stream& stream, const uint8_t* frame_head, size_t length) {
   write(frame_head, 9);
   stream.sent += 9 + length;
-  guard_.give_back(FloodGuard::Kind::window);
+  guard_.sent_data(length);
   while (length > 0) {
     Slice& front = stream.source->front();
     if (front.size() <= length) {
