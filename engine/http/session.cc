@@ -121,6 +121,9 @@ bool Session::has_exchanges() const {
 
 Arena& Session::on_begin(StreamId stream) {
   ++facts_->requests;
+  // Until its head is whole nothing else can come: whatever its other streams do, the connection
+  // has that long.
+  head_begun_ = facts_->requests > 1;  // (the first has been timed since the accept)
   state_ = State::open;
   auto* exchange = new Exchange(*this, stream, worker().generation, *listener_);
   if (pipelined_) exchange->mark_pipelined();
@@ -132,6 +135,7 @@ void Session::on_interim(StreamId, MessageHead&) {}  // client role only
 
 void Session::on_head(StreamId stream, MessageHead& head) {
   timer_.cancel();
+  head_begun_ = false;
   if (Exchange* exchange = find(stream)) exchange->on_head(head);
 }
 
@@ -154,11 +158,15 @@ void Session::on_end(StreamId stream) {
 void Session::on_upgraded(StreamId) {}  // begin_tunnel() takes the connection before anything comes
 
 void Session::on_reset(StreamId stream, const Reset& reset) {
-  if (multiplexed_) timer_.cancel();  // that of its head; others have none
+  if (multiplexed_) {
+    timer_.cancel();  // that of its head; others have none
+    head_begun_ = false;
+  }
   if (find(stream) == nullptr && reset.cause == Reset::Cause::malformed) on_begin(stream);
   Exchange* exchange = find(stream);
   if (exchange == nullptr) return;
-  if (timed_out_ && reset.cause != Reset::Cause::malformed) {
+  // (Other streams of a connection whose time is over had their heads.)
+  if (timed_out_ && reset.cause != Reset::Cause::malformed && (!multiplexed_ || reset.head)) {
     exchange->head_timed_out(reset.head, reset.reason);
   } else {
     exchange->on_reset(reset);

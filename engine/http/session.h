@@ -114,7 +114,8 @@ class Session final : public SocketHandler, public CodecReceiver {
   // The peer has closed its direction, or the connection is broken. TLS's farewell alone is no
   // leave: a client may have said all, and wait for the answer.
   bool peer_closed() const {
-    return broken_ || (input_ended_ && tls_ == nullptr) || (stream_ && stream_->socket().peer_closed());
+    return broken_ || (input_ended_ && tls_ == nullptr) ||
+           (stream_ && stream_->socket().peer_closed());
   }
   bool multiplexed() const { return multiplexed_; }
   // Takes the connection away for a tunnel; the session ends when its exchange is over.
@@ -247,6 +248,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   bool again_ : 1 = false;  // woken while settling
   bool timed_out_ : 1 = false;
   bool multiplexed_ : 1 = false;   // several exchanges at once
+  bool head_begun_ : 1 = false;    // and nobody times it yet
   bool may_be_http2_ : 1 = false;  // until the first bytes tell
 };
 

@@ -102,6 +102,7 @@ void Session::feed(Slice& bytes) {
   if (multiplexed_) {
     flush_wanted_ = flush_wanted_ || !codec_->output().empty();
     settle_input();
+    if (head_begun_ && listener_ != nullptr) begin_head();
   }
   if (exchange_ != nullptr) {
     exchange_->count_received(used + head_bytes_);
@@ -116,6 +117,7 @@ void Session::feed(Slice& bytes) {
 // requests it was for idling.
 void Session::begin_head() {
   state_ = State::open;
+  head_begun_ = false;
   if (facts_->requests == 0) return;
   const auto& server = listener_->default_server->scope->get<ServerSettings>();
   timer_.arm(worker().loop, static_cast<uint64_t>(server.client_header_timeout.value));

@@ -348,6 +348,23 @@ class Ends(Http2Case):
             client.send(http2.frame(http2.HEADERS, http2.END_STREAM, 1, block[:20]))
             client.wait_end()
 
+    @beyond_nginx
+    def test_half_a_head_times_out_beside_another_stream(self):
+        released = threading.Event()
+        self.addCleanup(released.set)
+
+        async def wait(request, reader, writer):
+            await asyncio.get_running_loop().run_in_executor(None, released.wait, 30)
+            writer.write(reply("late"))
+            return True
+
+        with Http2(self.start("client_header_timeout 200ms;", answer=wait)) as client:
+            client.ask("/slow")
+            block = client.head("/here")
+            client.send(http2.frame(http2.HEADERS, http2.END_STREAM, 3, block[:20]))
+            client.wait_end()
+        self.assertIn("499", self.log_line("GET /slow"))
+
     def test_stalled_window(self):
         port = self.start("send_timeout 300ms;", files={"html/static/large": b"x" * 200000})
         with Http2(port, window=False) as client:
