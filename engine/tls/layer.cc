@@ -172,9 +172,9 @@ int Layer::step() {
 }
 
 HandshakeState Layer::handshake(Socket& socket) {
+  if (failed_ || !native_) return HandshakeState::failed;
   if (confirming_) return finish_handshake();
   if (handshaken_) return HandshakeState::done;
-  if (failed_ || !native_) return HandshakeState::failed;
   if (!socket_) bind(socket);
   if (unsent_ && push_kept(socket).state == Transfer::State::would_block) {
     return HandshakeState::would_block;
@@ -219,6 +219,7 @@ HandshakeState Layer::handshake(Socket& socket) {
 
 HandshakeState Layer::finish_handshake() {
   confirming_ = !confirm();
+  if (failed_) return HandshakeState::failed;
   return confirming_ ? HandshakeState::would_block : HandshakeState::done;
 }
 

@@ -37,16 +37,15 @@ std::vector<X509Pointer> copy_of(const STACK_OF(X509) * certificates) {
   return chain;
 }
 
-// The client's, leaf first; a resumed session has none, and it is built again.
-std::vector<X509Pointer> verified_chain(SSL* connection, SSL_CTX* context) {
+// The client's, leaf first; a resumed session has none, and it is built again. Empty: it is not to
+// be trusted any more.
+std::vector<X509Pointer> verified_chain(SSL* connection, SSL_CTX* context, X509* leaf) {
   if (const auto* known = SSL_get0_verified_chain(connection)) return copy_of(known);
-  const X509Pointer leaf(SSL_get1_peer_certificate(connection));
   const std::unique_ptr<X509_STORE_CTX, Freer<X509_STORE_CTX_free>> build(X509_STORE_CTX_new());
-  if (!leaf || !build ||
-      X509_STORE_CTX_init(build.get(), SSL_CTX_get_cert_store(context), leaf.get(),
+  if (!build ||
+      X509_STORE_CTX_init(build.get(), SSL_CTX_get_cert_store(context), leaf,
                           SSL_get_peer_cert_chain(connection)) != 1 ||
       X509_verify_cert(build.get()) != 1) {
-    ERR_clear_error();
     return {};
   }
   return copy_of(X509_STORE_CTX_get0_chain(build.get()));
@@ -117,11 +116,16 @@ int ServerLayer::step() {
 }
 
 bool ServerLayer::confirm() {
-  if (context_->options().ocsp == OcspMode::off || early_open_) return true;
+  if (context_->options().ocsp == OcspMode::off) return true;
   if (!ocsp_) {
-    if (SSL_get_verify_result(native_) != X509_V_OK) return true;
-    std::vector<X509Pointer> chain = verified_chain(native_, context_->native());
-    if (chain.empty()) return true;
+    const X509Pointer leaf(SSL_get1_peer_certificate(native_));
+    if (!leaf || SSL_get_verify_result(native_) != X509_V_OK) return true;
+    ERR_clear_error();
+    std::vector<X509Pointer> chain = verified_chain(native_, context_->native(), leaf.get());
+    if (chain.empty()) {
+      fail(Severity::error, "X509_verify_cert() failed" + take_errors());
+      return true;
+    }
     ocsp_ = std::make_unique<ClientOcsp>(*loop(), *context_, std::move(chain), ocsp_answered, this);
   }
   return ocsp_->advance();

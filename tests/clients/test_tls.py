@@ -418,6 +418,44 @@ http {
         self.assertEqual(status, 400)
         self.assertIn("The SSL certificate error", body)
 
+    def test_clients_are_asked_about_before_their_early_data_is_read(self):
+        async def respond(_request, _reader, writer):
+            with open(f"{CERTS}/client.der", "rb") as file:
+                writer.write(harness.reply(file.read(), fields=[("Content-Type", "application/ocsp-response")],
+                                           close=True))
+            return False
+
+        responder = self.backend("responder", answer=respond)
+        weir = self.serve("""
+events { }
+http {
+    server {
+        listen 127.0.0.1:8443 ssl;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_early_data on;
+        ssl_certificate certs/localhost.pem;
+        ssl_certificate_key certs/localhost.key;
+        ssl_client_certificate certs/ca.pem;
+        ssl_verify_client on;
+        ssl_ocsp on;
+        ssl_ocsp_responder http://127.0.0.1:9001/;
+        location / { return 200 "early=$ssl_early_data $ssl_client_verify\n"; }
+    }
+}
+""", {9001: responder})
+        port = weir.port(8443)
+        ask = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        own = ("-cert", f"{CERTS}/client.pem", "-key", f"{CERTS}/client.key")
+        with tempfile.NamedTemporaryFile() as session, tempfile.NamedTemporaryFile() as early:
+            early.write(ask.encode())
+            early.flush()
+            first = s_client(port, "-tls1_3", "-sess_out", session.name, "-ign_eof", *own, data=ask)
+            self.assertIn("early= SUCCESS", first)
+            again = s_client(port, "-tls1_3", "-sess_in", session.name, "-early_data", early.name, "-ign_eof", *own,
+                             data="")
+        self.assertIn("early=1 SUCCESS", again)
+        self.assertEqual(len(responder.requests), 2)
+
 
 class Keys(Tls):
     CONF = """
