@@ -344,6 +344,7 @@ class Ends(Http2Case):
 
     def test_half_a_head_times_out(self):
         with Http2(self.start("client_header_timeout 200ms;")) as client:
+            client.barrier()  # (an ACK of the settings must not stand within the head)
             block = client.head("/here")
             client.send(http2.frame(http2.HEADERS, http2.END_STREAM, 1, block[:20]))
             client.wait_end()
@@ -360,6 +361,7 @@ class Ends(Http2Case):
 
         with Http2(self.start("client_header_timeout 200ms;", answer=wait)) as client:
             client.ask("/slow")
+            client.barrier()
             block = client.head("/here")
             client.send(http2.frame(http2.HEADERS, http2.END_STREAM, 3, block[:20]))
             client.wait_end()
