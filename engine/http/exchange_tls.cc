@@ -20,6 +20,17 @@ const tls::ServerOptions& options_of(const VirtualServer& server) {
   return server.scope->get<tls::ServerSettings>().options;
 }
 
+// The client's certificate was judged by other authorities than those of the server it asks for.
+bool judged_elsewhere(const tls::ServerOptions& shaken, const tls::ServerOptions& asked) {
+  using tls::ClientVerification;
+  if (shaken.verify == ClientVerification::off || asked.verify == ClientVerification::off) {
+    return false;
+  }
+  return shaken.client_certificate != asked.client_certificate ||
+         shaken.trusted_certificate != asked.trusted_certificate || shaken.crl != asked.crl ||
+         shaken.verify_depth != asked.verify_depth;
+}
+
 std::string negotiated_name(const ConnectionFacts& facts) {
   if (!facts.tls) return {};
   std::string name(tls::server_name_of(*facts.tls));
@@ -43,6 +54,12 @@ void Exchange::choose_server() {
     if (server == nullptr) server = listener_.default_server;
     misdirected_ = options_of(*server).verify != tls::ClientVerification::off;
     if (misdirected_) server = negotiated;  // which answers 421
+  }
+  // Without a name in the hello the default server has shaken hands, and answers as well.
+  if (negotiated == nullptr && server != nullptr && facts_->tls != nullptr &&
+      judged_elsewhere(facts_->tls->context().options(), options_of(*server))) {
+    misdirected_ = true;
+    server = listener_.default_server;
   }
   if (server == nullptr) return;
   main_->server_ = server;

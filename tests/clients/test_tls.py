@@ -331,6 +331,44 @@ class ClientCertificates(Tls):
             self.assertEqual(status, 400, name)
             self.assertIn("The SSL certificate error", body)
 
+    @harness.beyond_nginx
+    def test_those_of_another_server_without_a_name(self):
+        weir = self.serve("""
+events { }
+http {
+    ssl_certificate certs/localhost.pem;
+    ssl_certificate_key certs/localhost.key;
+    ssl_verify_client on;
+    server {
+        listen 127.0.0.1:8443 ssl;
+        server_name first.test;
+        ssl_client_certificate certs/ca.pem;
+        location / { return 200 first; }
+    }
+    server {
+        listen 127.0.0.1:8443 ssl;
+        server_name same.test;
+        ssl_client_certificate certs/ca.pem;
+        location / { return 200 same; }
+    }
+    server {
+        listen 127.0.0.1:8443 ssl;
+        server_name other.test;
+        ssl_client_certificate certs/stranger.pem;
+        location / { return 200 other; }
+    }
+}
+""")
+        port = weir.port(8443)
+
+        def ask(host):
+            return curl(port, "/", "127.0.0.1", "-k", "--cert", f"{CERTS}/client.pem", "--key", f"{CERTS}/client.key",
+                        "-H", f"Host: {host}")[1:]
+
+        self.assertEqual(ask("first.test"), (200, "first"))
+        self.assertEqual(ask("same.test"), (200, "same"))
+        self.assertEqual(ask("other.test")[0], 421)
+
 
 class Stapling(Tls):
     def test_from_a_file(self):
