@@ -7,6 +7,7 @@
 #include "engine/stream/builder.h"
 #include "engine/stream/session.h"
 #include "engine/tls/inspect.h"
+#include "engine/tls/late_credentials.h"
 #include "engine/tls/layer.h"
 #include "engine/worker.h"
 #include "modules/shared/ssl_variables.h"
@@ -51,6 +52,10 @@ class Handshake final : public tls::ServerUser, public SocketHandler {
     return session_->settings<tls::ServerSettings>().context;
   }
   std::string_view alpn_protocols() override { return session_->settings<SslSettings>().protocols; }
+  bool load_credentials() override {
+    return tls::load_late_credentials(*layer_, session_->settings<tls::ServerSettings>(),
+                                      *session_);
+  }
 
  private:
   void go_on() {

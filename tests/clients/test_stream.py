@@ -2,6 +2,7 @@
 """TCP and UDP through the stream block, with real sockets on both ends."""
 
 import hashlib
+import os
 import re
 import select
 import socket
@@ -469,6 +470,18 @@ stream {
         proxy_ssl_trusted_certificate %(folder)s/ca.pem;
         proxy_ssl_name other.example;
     }
+    map $ssl_server_name $file {
+        one.example one;
+        two.example two;
+        default missing;
+    }
+    server {
+        listen 127.0.0.1:8086 ssl;
+        ssl_certificate %(folder)s/$file.pem;
+        ssl_certificate_key %(folder)s/$file.key;
+        %(cache)s
+        return "$ssl_server_name $file";
+    }
 }
 """
 
@@ -477,6 +490,7 @@ class Tls(StreamCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix="weir-tls-")
+        os.chmod(cls.folder, 0o755)  # workers, of less rights, read certificates whose names have variables
 
         def openssl(*arguments):
             subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=cls.folder)
@@ -486,6 +500,7 @@ class Tls(StreamCase):
         for name in ("one", "two", "client"):
             openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
                     "-subj", f"/CN={name}.example")
+            os.chmod(f"{cls.folder}/{name}.key", 0o644)
             with open(f"{cls.folder}/{name}.ext", "w", encoding="ascii") as file:
                 file.write(f"subjectAltName=DNS:{name}.example\n")
             openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
@@ -502,8 +517,9 @@ class Tls(StreamCase):
                 while data := tls.recv(65536):
                     tls.sendall(data)
 
+        cache = "" if harness.IS_ORACLE else "ssl_certificate_cache max=10;"
         backends = {9001: self.tcp(Tcps.echo), 9002: self.tcp(secure)}
-        self.weir = self.service(TLS % {"folder": self.folder}, backends)
+        self.weir = self.service(TLS % {"folder": self.folder, "cache": cache}, backends)
 
     def client(self, **more):
         context = ssl.create_default_context(cafile=f"{self.folder}/ca.pem")
@@ -534,6 +550,14 @@ class Tls(StreamCase):
     @beyond_nginx
     def test_server_by_name(self):
         self.assertEqual(receive_all(self.shake(8080, "two.example")), b"second two.example")
+
+    def test_certificates_with_variables(self):
+        for name in ("one", "two", "one"):
+            self.assertEqual(receive_all(self.shake(8086, f"{name}.example")), f"{name}.example {name}".encode())
+        with self.assertRaises((ssl.SSLError, ConnectionError)):
+            self.shake(8086, "other.example")
+        wait_until(lambda: f'cannot load certificate "{self.folder}/missing.pem"' in self.weir.errors(), "a line")
+        self.assertRegex(self.weir.errors(), 'missing.pem".* while SSL handshaking, client: ')
 
     def test_no_common_protocol(self):
         with self.assertRaises(ssl.SSLError):
