@@ -58,6 +58,9 @@ class CodecReceiver {
   virtual void on_trailers(StreamId stream, HeaderList& trailers) = 0;
   virtual void on_end(StreamId stream) = 0;
   virtual void on_upgraded(StreamId stream) = 0;
+  // Client role, one stream at a time: behind on_end, from the same feed(), more came than the
+  // response has; it is dropped, and the connection is of no more use. Static, in nginx's words.
+  virtual void on_surplus(StreamId /*stream*/, const char* /*what*/) {}
   virtual void on_reset(StreamId stream, const Reset& reset) = 0;
   virtual void on_goaway(StreamId last_processed) = 0;
   virtual void on_writable(StreamId stream) = 0;  // HTTP/2: window opened

@@ -32,7 +32,7 @@ BodyVerdict judge_request(Arena& arena, MessageHead& head);
 // What a client remembers of its request to read the answer.
 struct RequestFacts {
   Method method = Method::unknown;
-  bool upgrade = false;  // it carried Upgrade
+  bool upgrade = false;  // it carried Upgrade, and its own client asked for that
 };
 // RFC 9112 section 6.3 for final responses and 101, equally strict.
 BodyVerdict judge_response(Arena& arena, const MessageHead& head, const RequestFacts& request);

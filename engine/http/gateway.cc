@@ -137,11 +137,14 @@ void GatewayRun::make_request() {
   }
   head_.body = length;
   plan_.make_head(request_, length, head_);
-  head_.upgrade = head_.headers.find(HeaderId::upgrade) != nullptr;
+  // RFC 9110 section 7.8: what only the configuration asks for is not switched to.
+  const bool asks = head_.headers.find(HeaderId::upgrade) != nullptr;
+  head_.upgrade =
+      asks && request_.is_main() && request_.headers().find(HeaderId::upgrade) != nullptr;
   const Header* connection = head_.headers.find(HeaderId::connection);
   // A refused upgrade with a body: what the peer did with the body is not sure.
   may_keep_ = !(connection && has_token(connection->value, "close")) &&
-              !(head_.upgrade && length.kind != BodyLength::Kind::none);
+              !(asks && length.kind != BodyLength::Kind::none);
 }
 
 Task<PhaseResult> GatewayRun::run() {
@@ -186,6 +189,12 @@ Task<PhaseResult> GatewayRun::run() {
   accepted_ = request_.send_head();
   if (!accepted_) {
     // No body goes to the client. What the peer still sends is not waited for.
+    const int status = exchange_->head->status;
+    if (request_.is_main() && request_.current().method != Method::head &&
+        (status == 204 || status == 304)) {
+      request_.set_activity("reading upstream");
+      note_surplus();
+    }
     end_attempt(upstream::Selection::Result::ok);
     release_connection();
     co_return PhaseResult::done();
@@ -193,6 +202,8 @@ Task<PhaseResult> GatewayRun::run() {
   if (exchange_->ended && (body_given_ || plan_.multiplexed)) {
     // The whole answer came at once: head and body leave together.
     Chain data = std::move(exchange_->inbox);
+    request_.set_activity("reading upstream");
+    note_surplus();
     take_trailers();
     end_attempt(upstream::Selection::Result::ok);
     release_connection();

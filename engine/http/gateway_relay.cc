@@ -119,6 +119,10 @@ PhaseResult GatewayRun::truncated() {
   return finish_broken(502);
 }
 
+void GatewayRun::note_surplus() {
+  if (exchange_->surplus) log(Severity::warn, exchange_->surplus);
+}
+
 PhaseResult GatewayRun::finish_broken(int status) {
   if (plan_.end_broken(request_, status)) {
     end_attempt(upstream::Selection::Result::ok);
@@ -155,6 +159,7 @@ Task<PhaseResult> GatewayRun::relay() {
       relayed_ += bytes;
       connection_->consumed(*exchange_, bytes);
       if (nothing_kept && exchange_->ended && request_.output_ready()) {
+        note_surplus();
         take_trailers();
         end_attempt(upstream::Selection::Result::ok);
         release_connection();
@@ -168,6 +173,7 @@ Task<PhaseResult> GatewayRun::relay() {
       }
     }
     if (exchange_->ended) {
+      note_surplus();
       take_trailers();
       end_attempt(upstream::Selection::Result::ok);
       release_connection();

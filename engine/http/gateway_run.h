@@ -102,6 +102,8 @@ class GatewayRun {
   std::string_view reset_reason();
   PhaseResult truncated();
   PhaseResult finish_broken(int status);
+  // The response was longer than it said.
+  void note_surplus();
   uint64_t rate_delay();
   PhaseResult begin_tunnel();
   Task<PhaseResult> bridge();

@@ -377,6 +377,10 @@ void UpstreamConnection::on_end(StreamId stream) {
   if (shareable) exchange->event.ring();
 }
 
+void UpstreamConnection::on_surplus(StreamId stream, const char* what) {
+  if (UpstreamExchange* exchange = find(stream)) exchange->surplus = what;
+}
+
 void UpstreamConnection::on_upgraded(StreamId stream) {
   if (UpstreamExchange* exchange = find(stream)) exchange->upgraded = true;
 }

@@ -44,8 +44,9 @@ struct UpstreamExchange {
   std::vector<MessageHead*> interim;
   MessageHead* head = nullptr;
   HeaderList* trailers = nullptr;
-  Chain inbox;         // body bytes not taken yet
-  bool ended = false;  // the response is complete
+  Chain inbox;                    // body bytes not taken yet
+  bool ended = false;             // the response is complete
+  const char* surplus = nullptr;  // what came behind it, for the log
   bool upgraded = false;
   bool write_failed = false;  // the peer takes no more; what it said before still counts
   bool closed = false;        // the peer closed, or reading failed: nothing more comes
@@ -133,6 +134,7 @@ class UpstreamConnection final : public upstream::PooledConnection,
   void on_data(StreamId stream, Slice data) override;
   void on_trailers(StreamId stream, HeaderList& trailers) override;
   void on_end(StreamId stream) override;
+  void on_surplus(StreamId stream, const char* what) override;
   void on_upgraded(StreamId stream) override;
   void on_reset(StreamId stream, const Reset& reset) override;
   void on_goaway(StreamId) override {}

@@ -46,9 +46,10 @@ class ClientCodec final : public ExchangeCodec {
   ClientOptions options_;
   Arena* arena_ = nullptr;  // of the exchange, while it is open
   RequestFacts request_;
-  bool open_ = false;   // open_stream to next_exchange
-  bool begun_ = false;  // on_begin was called
-  bool used_ = false;   // bytes of an answer came
+  bool open_ = false;     // open_stream to next_exchange
+  bool begun_ = false;    // on_begin was called
+  bool used_ = false;     // bytes of an answer came
+  bool chunked_ = false;  // that answer is
   uint8_t interim_count_ = 0;
   bool last_exchange_ = false;  // our request said so
 };
@@ -194,6 +195,7 @@ void ClientCodec::accept_head(std::string_view text) {
   }
   receiver_.on_head(stream_, *head);
   if (receiving_ != Receiving::head) return;
+  chunked_ = head->body.kind == BodyLength::Kind::chunked;
   if (!head->upgrade) {
     begin_body(head->body);
     return;
@@ -208,6 +210,11 @@ void ClientCodec::accept_head(std::string_view text) {
 size_t ClientCodec::feed_surplus(size_t count) {
   keep_alive_ = false;
   receiving_ = Receiving::dead;
+  if (open_) {
+    receiver_.on_surplus(stream_, chunked_ ? "upstream sent data after final chunk"
+                                           : "upstream sent more data than specified in "
+                                             "\"Content-Length\" header");
+  }
   return count;
 }
 
