@@ -234,15 +234,16 @@ SentFraming frame_response(const MessageHead& head, const ReceivedFacts& request
   }
   if (head.status == 101) {
     framing.body = Body::raw;
+    framing.content_length = head.body.kind == BodyLength::Kind::exact;
     framing.keep_alive = false;
     return framing;
   }
-  // RFC 9110 section 8.6: no Content-Length in 1xx and 204.
+  // RFC 9110 section 8.6: no Content-Length in 204. Interim heads do not come here, but a
+  // configuration may end a request with any status below 200 and a text.
   bool known =
       head.body.kind == BodyLength::Kind::exact || head.body.kind == BodyLength::Kind::none;
-  framing.content_length = known && head.status >= 200 && head.status != 204;
-  if (request.method == Method::head || head.status < 200 || head.status == 204 ||
-      head.status == 304) {
+  framing.content_length = known && head.status != 204;
+  if (request.method == Method::head || head.status == 204 || head.status == 304) {
     // Without a body, `none` says nothing about the length a GET would have got.
     if (head.body.kind == BodyLength::Kind::none) framing.content_length = false;
     return framing;

@@ -103,6 +103,10 @@ MessageHead compose_head(Request& request) {
   MessageHead head;
   head.status = response.status;
   head.reason = response.reason;
+  // As the last head of a request they have no words.
+  if (head.reason.empty() && head.status >= 100 && head.status < 200 && !response.upgraded) {
+    head.reason = arena.copy(std::to_string(head.status) + " ");
+  }
   head.body = body_length(request, response);
   head.upgrade = response.upgraded;
   head.keep_alive = request.keep_alive() && !request.worker().draining;
