@@ -36,6 +36,11 @@ std::optional<int> index_of(std::string_view word, const std::string_view* begin
   return {};
 }
 
+bool is_port(std::string_view text) {
+  const auto number = conf::parse_number(text);
+  return number && *number >= 1 && *number <= 65535;
+}
+
 // "host", "host:port", "[v6]:port", "unix:/path": the kernel's address in `out`, or nginx's text.
 std::string resolve_server(std::string_view server, conf::World& world, std::string& out) {
   const std::string quoted = "\"" + std::string(server) + "\"";
@@ -58,12 +63,23 @@ std::string resolve_server(std::string_view server, conf::World& world, std::str
       return {};
     }
   }
+  const std::string invalid_host = "invalid host in syslog server " + quoted;
+  if (bracketed) {
+    const size_t close = server.find(']');
+    if (close == server.npos) return invalid_host;
+    const std::string_view rest = server.substr(close + 1);
+    if (!rest.empty() && (rest[0] != ':' || rest.find('/') != rest.npos)) return invalid_host;
+    if (!rest.empty() && !is_port(rest.substr(1))) return invalid_port;
+    return (close == 1 ? "no host in syslog server " : "invalid IPv6 address in syslog server ") +
+           quoted;
+  }
+  if (server.find_first_of("/?") != server.npos) return invalid_host;
   std::string_view host = server;
   uint16_t port = kSyslogPort;
-  if (const size_t colon = server.find(':'); colon != server.npos && !bracketed) {
-    const auto number = conf::parse_number(server.substr(colon + 1));
-    if (!number || *number < 1 || *number > 65535) return invalid_port;
-    port = static_cast<uint16_t>(*number);
+  if (const size_t colon = server.find(':'); colon != server.npos) {
+    const std::string_view number = server.substr(colon + 1);
+    if (!is_port(number)) return invalid_port;
+    port = static_cast<uint16_t>(*conf::parse_number(number));
     host = server.substr(0, colon);
   }
   if (host.empty()) return "no host in syslog server " + quoted;

@@ -18,8 +18,8 @@ namespace weir::upstream {
 struct Server {
   std::string name;                     // as written, for messages
   std::vector<net::Address> addresses;  // resolved while compiling
-  uint32_t weight = 1;
-  uint32_t max_connections = 0;  // 0: no limit
+  uint64_t weight = 1;                  // of a compiled configuration: at most INT32_MAX
+  uint32_t max_connections = 0;         // 0: no limit
   uint32_t max_fails = 1;
   uint64_t fail_timeout_milliseconds = 10000;
   bool backup = false;

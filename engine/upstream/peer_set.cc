@@ -52,7 +52,7 @@ void add_points(std::vector<HashPoint>& ring, std::string_view name, uint32_t nu
   }
   const uint32_t base = add_crc(add_crc(add_crc(0, host), std::string_view("\0", 1)), port);
   uint32_t hash = 0;
-  for (uint32_t i = 0; i < weight * 160; ++i) {
+  for (uint64_t i = 0; i < uint64_t{weight} * 160; ++i) {
     const char previous[4] = {static_cast<char>(hash), static_cast<char>(hash >> 8),
                               static_cast<char>(hash >> 16), static_cast<char>(hash >> 24)};
     hash = add_crc(base, {previous, 4});
@@ -118,7 +118,7 @@ void PeerSet::add_peers(const Server& server, const PeerSet* old, std::vector<bo
     WeightedPeer peer;
     peer.shown.address = address;
     peer.shown.text = address.text();
-    peer.weight = server.weight;
+    peer.weight = static_cast<uint32_t>(server.weight);
     peer.max_connections = server.max_connections;
     peer.max_fails = server.max_fails;
     peer.fail_timeout = static_cast<int64_t>(server.fail_timeout_milliseconds / 1000);

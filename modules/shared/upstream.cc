@@ -38,6 +38,7 @@ void set_upstream(Compiler& compiler, Scope& scope, const Statement& at) {
     compiler.error_at_close(at, "no servers are inside upstream",
                             "An upstream needs at least one \"server\" line.");
   }
+  settle_weights(compiler, *cluster, at);
 }
 
 Cluster* UpstreamBuilder::add(Entry entry, std::string_view host, uint16_t default_port) {

@@ -1,5 +1,7 @@
 #include "modules/shared/upstream_block.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 
 #include "confparse/address.h"
@@ -27,18 +29,18 @@ bool take_number(std::string_view text, std::string_view key, std::optional<int6
 bool read_parameter(std::string_view text, Server& server) {
   std::optional<int64_t> value;
   if (take_number(text, "weight=", value)) {
-    if (!value || *value == 0 || *value > INT32_MAX) return false;
-    server.weight = static_cast<uint32_t>(*value);
+    if (!value || *value == 0) return false;
+    server.weight = static_cast<uint64_t>(*value);
     return true;
   }
   if (take_number(text, "max_conns=", value)) {
-    if (!value || *value > INT32_MAX) return false;
-    server.max_connections = static_cast<uint32_t>(*value);
+    if (!value) return false;
+    server.max_connections = static_cast<uint32_t>(std::min<int64_t>(*value, INT32_MAX));
     return true;
   }
   if (take_number(text, "max_fails=", value)) {
-    if (!value || *value > INT32_MAX) return false;
-    server.max_fails = static_cast<uint32_t>(*value);
+    if (!value) return false;
+    server.max_fails = static_cast<uint32_t>(std::min<int64_t>(*value, INT32_MAX));
     return true;
   }
   if (text.starts_with("fail_timeout=")) {
@@ -89,6 +91,28 @@ void read_server(Compiler& compiler, UpstreamBlock& block, const Statement& at) 
     server.addresses.push_back(net::Address::from_bytes(address.bytes));
   }
   block.cluster->servers.push_back(std::move(server));
+}
+
+// Weights are proportions: large ones are halved together until sums of them cannot overflow. A
+// consistent hash has 160 points in memory for each unit of weight.
+void settle_weights(Compiler& compiler, upstream::Cluster& cluster, const Statement& at) {
+  constexpr uint64_t kMostOfRing = 1'000'000;
+  uint64_t largest = 0;
+  uint64_t sum = 0;
+  for (const Server& server : cluster.servers) {
+    largest = std::max(largest, server.weight);
+    const uint64_t peers = std::max<size_t>(server.addresses.size(), 1);
+    sum += std::min(server.weight, kMostOfRing + 1) * peers;
+  }
+  if (cluster.method == Method::consistent_hash && sum > kMostOfRing) {
+    compiler.error_at_close(at, "too large weights for \"hash ... consistent\"",
+                            "Together they may be 1000000; only their proportions count.");
+  }
+  int shift = 0;
+  while (largest >> shift > INT32_MAX) ++shift;
+  for (Server& server : cluster.servers) {
+    server.weight = std::max<uint64_t>(server.weight >> shift, 1);
+  }
 }
 
 void read_block_resolver(Compiler& compiler, UpstreamBlock& block, const Statement& at) {

@@ -32,6 +32,9 @@ void read_least_conn(conf::Compiler& compiler, UpstreamBlock& block, const conf:
 void read_random(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);
 // least_time WORD [inflight]: header, last_byte; in stream connect, first_byte, last_byte.
 void read_least_time(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);
+// At the end of the block `at`: what the weights together may be.
+void settle_weights(conf::Compiler& compiler, upstream::Cluster& cluster,
+                    const conf::Statement& at);
 // A balancer's warning when there was one before (or `keepalive`).
 void set_method(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at,
                 upstream::Method method, bool backup_allowed);

@@ -13,7 +13,9 @@ LOGS = ["logs/e.log", "stderr", "logs/e.log warn", "logs/e.log warning", "logs/e
         "syslog:server=127.0.0.1,severity=x", "syslog:server=127.0.0.1,tag=a-b", "syslog:tag=a", "syslog:server=127.0.0.1,x=y",
         "syslog:server=127.0.0.1,server=127.0.0.2", "syslog:server=127.0.0.1,tag=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "syslog:server=127.0.0.1,tag=", "syslog:server=127.0.0.1,facility=LOCAL7", "syslog:server=127.0.0.1,severity=INFO",
-        "syslog:server=127.0.0.1:0", "syslog:server=[::1]:0", "syslog:server=::1"]
+        "syslog:server=127.0.0.1:0", "syslog:server=[::1]:0", "syslog:server=::1", "syslog:server=/run/log",
+        "syslog:server=unix/run/log", "syslog:server=[::1", "syslog:server=[x]", "syslog:server=[x]:y", "syslog:server=[]",
+        "syslog:server=[::1]x", "syslog:server=[::1]:1/a", "syslog:server=a?b", "syslog:server=:514"]
 ACCESS = ["all", "127.0.0.1", "10.0.0.0/8", "10.0.0.1/8", "::1", "2001:db8::/32", "2001:db8::1/32", "unix:", "10.0.0.0/33",
           "10.0.0", "10.0.0.256", "x", '""', "10.0.0.0/", "10.0.0.0/a", "0.0.0.0/0", "::/129", "10.0.0.0/255.0.0.0", "localhost"]
 SERVER_ADDRESSES = ["127.0.0.1:81", "127.0.0.1", "unix:/tmp/x.sock", "[::1]:80", "[::1]", "127.0.0.1:0", "127.0.0.1:65536",
@@ -49,7 +51,9 @@ HAND_MADE = {
     ("stream", "error_log"): LOGS,
     ("stream", "resolver"): ["127.0.0.1", "127.0.0.1:53 valid=5s", "off", "ipv6=off", "127.0.0.1 ipv6=x", "127.0.0.1 valid=x", '""', "127.0.0.1 x=y", "[::1]", "127.0.0.1 ipv4=off"],
     ("stream", "upstream"): ["v", '""', "$remote_addr"],
-    ("stream_upstream", "server"): ["127.0.0.1:8", *SERVER_ADDRESSES, "127.0.0.1:8 weight=2", "127.0.0.1:8 weight=0", "127.0.0.1:8 max_fails=x", "127.0.0.1:8 down backup",
+    ("stream_upstream", "server"): ["127.0.0.1:8", *SERVER_ADDRESSES, "127.0.0.1:8 weight=2", "127.0.0.1:8 weight=0",
+                                    "127.0.0.1:8 weight=2147483648", "127.0.0.1:8 weight=9223372036854775807", "127.0.0.1:8 weight=9223372036854775808", "127.0.0.1:8 max_conns=4294967296 max_fails=4294967296", "127.0.0.1:8 max_conns=9223372036854775808", "127.0.0.1:8 max_fails=9223372036854775808",
+                                    "127.0.0.1:8 max_fails=x", "127.0.0.1:8 down backup",
                                     "127.0.0.1:8 fail_timeout=5s max_conns=3", "127.0.0.1:8 x"],
     ("stream", "map"): ["$remote_addr $a", "$remote_addr a", "a $a", "$unknown_thing $a", "$remote_addr $remote_port", '"" $a', "$remote_addr $"],
     ("stream", "log_format"): ["a $remote_addr", "a escape=json $remote_addr", "a escape=x a", "a $unknown_thing", 'a ""', "'' a", "a '${'", "a a$remote_addr b"],
@@ -228,7 +232,8 @@ HAND_MADE = {
                              "127.0.0.1:81 max_fails=0", "127.0.0.1:81 max_fails=x", "127.0.0.1:81 fail_timeout=5s", "127.0.0.1:81 fail_timeout=x",
                              "127.0.0.1:81 backup", "127.0.0.1:81 down", "127.0.0.1:81 max_conns=1", "127.0.0.1:81 max_conns=x", "127.0.0.1:81 x",
                              "127.0.0.1:81 x=y", "127.0.0.1:81 weight=2 weight=3", "127.0.0.1:81 slow_start=5s", "127.0.0.1:81 weight=-1",
-                             "127.0.0.1:81 weight=", "127.0.0.1:81 backup backup", "127.0.0.1:81 max_fails=-1", "127.0.0.1:81 DOWN",
+                             "127.0.0.1:81 weight=", "127.0.0.1:81 weight=2147483648", "127.0.0.1:81 weight=9223372036854775807", "127.0.0.1:81 weight=9223372036854775808", "127.0.0.1:81 max_conns=4294967296 max_fails=4294967296", "127.0.0.1:81 max_conns=9223372036854775808", "127.0.0.1:81 max_fails=9223372036854775808",
+                             "127.0.0.1:81 backup backup", "127.0.0.1:81 max_fails=-1", "127.0.0.1:81 DOWN",
                              "127.0.0.1:81 fail_timeout=0", "127.0.0.1:81 fail_timeout=5ms"],
     ("http", "server"): [""],
     "geo": ["$a", "a", "$host a", "$host $a", "$a $host", "$", '""', "$unknown_thing $a", "$a $a", "$host $host", "$a-b", "$arg_a $A"],
