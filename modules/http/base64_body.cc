@@ -1,5 +1,7 @@
 #include "modules/http/base64_body.h"
 
+#include <algorithm>
+
 #include "engine/http/request.h"
 #include "engine/net/stream.h"
 
@@ -18,17 +20,19 @@ int value_of(char character) {
   return character == '=' ? 64 : -1;
 }
 
-// Blocks that are filled one byte after the other.
+// Blocks that are filled one byte after the other. They are no larger than what is to come: a few
+// bytes that wait for a slow peer must not hold a large one.
 class BlockWriter {
  public:
-  explicit BlockWriter(Chain& out) : out_(out) {}
+  BlockWriter(Chain& out, size_t expected) : out_(out), expected_(expected) {}
   ~BlockWriter() { finish(); }
   BlockWriter(const BlockWriter&) = delete;
   BlockWriter& operator=(const BlockWriter&) = delete;
   void put(char byte) {
     if (!block_ || size_ == block_->capacity()) {
       finish();
-      block_ = Block::take();
+      block_ = Block::take(std::clamp<size_t>(expected_, 16, Block::kBlockSize));
+      expected_ -= std::min<size_t>(expected_, block_->capacity());
       size_ = 0;
     }
     block_->data()[size_++] = byte;
@@ -41,6 +45,7 @@ class BlockWriter {
 
  private:
   Chain& out_;
+  size_t expected_;
   Ref<Block> block_;
   size_t size_ = 0;
 };
@@ -48,7 +53,7 @@ class BlockWriter {
 }  // namespace
 
 bool Base64Decoder::decode(std::string_view text, Chain& out) {
-  BlockWriter writer(out);
+  BlockWriter writer(out, text.size() / 4 * 3 + 3);
   for (const char character : text) {
     const int value = value_of(character);
     if (value < 0 || (value == 64 && count_ < 2) || (value != 64 && padding_ > 0)) return false;
@@ -66,7 +71,7 @@ bool Base64Decoder::decode(std::string_view text, Chain& out) {
 
 Chain encode_base64(Chain&& data) {
   Chain out;
-  BlockWriter writer(out);
+  BlockWriter writer(out, (data.bytes() + 2) / 3 * 4);
   uint32_t group = 0;
   int count = 0;
   for (size_t i = 0; i < data.count(); ++i) {

@@ -72,3 +72,18 @@ TEST_CASE("what is encoded is decoded to the same") {
   }
   CHECK(encoded("hello world") == "aGVsbG8gd29ybGQ=");
 }
+
+TEST_CASE("a few bytes of base64 hold no large block") {
+  Base64Decoder decoder;
+  Chain plain;
+  REQUIRE(decoder.decode("QUJD", plain));
+  REQUIRE(plain.count() == 1);
+  CHECK(plain.front().block()->capacity() <= 16);
+  Chain encoded = encode_base64(std::move(plain));
+  REQUIRE(encoded.count() == 1);
+  CHECK(encoded.front().block()->capacity() <= 16);
+  Chain large;
+  REQUIRE(decoder.decode(std::string(100000, 'A'), large));
+  CHECK(large.bytes() == 75000);
+  CHECK(large.count() == 3);
+}
