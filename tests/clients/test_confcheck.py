@@ -40,6 +40,14 @@ class Confcheck(harness.TestCase):
                                  f"nginx: the configuration file {path} syntax is ok\n"
                                  f"nginx: configuration file {path} test is successful\n")
 
+    def test_ring_of_a_consistent_hash_has_a_limit(self):
+        text = "events {}\nhttp { upstream u { %s server 127.0.0.1:1 weight=%s; server 127.0.0.1:2; } }\n"
+        self.assertEqual(self.check(text % ("hash $uri consistent;", 999999)).returncode, 0)
+        refused = self.check(text % ("hash $uri consistent;", 1000000))
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn('[emerg] too large weights for "hash ... consistent" in ', refused.stderr)
+        self.assertEqual(self.check(text % ("hash $uri;", 9223372036854775807)).returncode, 0)
+
     def test_touches_nothing(self):
         text = ("error_log logs/new.log;\npid logs/new.pid;\nevents {}\nhttp {\n"
                 "    access_log logs/access.log;\n    client_body_temp_path temp/new;\n"
