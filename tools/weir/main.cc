@@ -16,8 +16,8 @@ using weir::process::CommandLine;
 using weir::process::Locations;
 
 // One heap that gives back what it does not need: workers serve on one thread and compile on
-// another, and memory that a reload used must not stay. What bursts of a hundred streams need at the
-// heap's top stays: given back and taken again it costs each gRPC call a tenth.
+// another, and memory that a reload used must not stay. What bursts of a hundred streams need at
+// the heap's top stays: given back and taken again it costs each gRPC call a tenth.
 void tune_heap() {
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
