@@ -14,6 +14,8 @@ char* g_space = nullptr;
 size_t g_size = 0;
 std::string g_words;
 std::vector<std::string> g_command_line;
+// Variables that had to leave the title's space; putenv() and its like may drop them from environ.
+std::vector<char*> g_moved;
 
 }  // namespace
 
@@ -29,7 +31,7 @@ void remember_title_space(int count, char** words) {
   for (char** variable = environ; *variable; ++variable) {
     if (*variable != end) continue;
     end += std::strlen(*variable) + 1;
-    *variable = strdup(*variable);
+    *variable = g_moved.emplace_back(strdup(*variable));
   }
   g_space = words[0];
   g_size = static_cast<size_t>(end - words[0]);
