@@ -15,7 +15,8 @@ size_t g_size = 0;
 std::string g_words;
 std::vector<std::string> g_command_line;
 // Variables that had to leave the title's space; putenv() and its like may drop them from environ.
-std::vector<char*> g_moved;
+// Never destroyed: environ points at them until the very end.
+std::vector<char*>& g_moved = *new std::vector<char*>;
 
 }  // namespace
 
