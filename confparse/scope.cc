@@ -1,7 +1,7 @@
 #include "confparse/scope.h"
 
-#include <atomic>
 #include <algorithm>
+#include <atomic>
 
 namespace weir::conf {
 

@@ -54,7 +54,8 @@ struct Variable {
   bool changeable = false;  // `set`, `map`, … may define or assign this name
   bool prefix = false;      // definition covers every name that starts with `name`
   bool weak = false;  // a prefix-covered name that was set hides the prefix (see README of tables)
-  // The variables that its value is made of, where it is (map): for those who must know what is late.
+  // The variables that its value is made of, where it is (map): for those who must know what is
+  // late.
   std::vector<VariableId> reads = {};
   uint16_t prefix_length = 0;  // for a name covered by a prefix: where the rest begins
 

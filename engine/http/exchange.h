@@ -92,7 +92,7 @@ class Exchange {
   void client_too_slow();     // with its body: 408, and a reset if so configured
   bool fits_head_buffer(uint64_t body_bytes) const;
   void widen_window();  // of a body that is stored or dropped as it comes
-  void want_body();  // somebody reads the body: continue, timers
+  void want_body();     // somebody reads the body: continue, timers
   bool begin_tunnel(TunnelHandover& to);
   // RFC 8441: one stream of the connection is to become a tunnel; the request looks like that of a
   // WebSocket client of HTTP/1.1.

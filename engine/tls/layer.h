@@ -69,8 +69,8 @@ class Layer : public net::Layer {
   virtual int step();
   // After the last step: false refuses the connection (failure_ is set).
   virtual bool check_peer() { return true; }
-  // After that: false goes on waiting (for OCSP); the user is told when to call again. It may fail()
-  // as well.
+  // After that: false goes on waiting (for OCSP); the user is told when to call again. It may
+  // fail() as well.
   virtual bool confirm() { return true; }
   void fail(Severity severity, std::string text, int error_number = 0);
   void set_buffer_size(size_t size) {

@@ -4,7 +4,9 @@
 #include "modules/all.h"
 
 // Tools read `-V` to know what a program can do.
-TEST_CASE("the description of the build names what is built in, and what of nginx's default build is not") {
+TEST_CASE(
+    "the description of the build names what is built in, and what of nginx's default build is "
+    "not") {
   const std::string text = weir::process::build_description(weir::all_modules()) + " ";
   const auto has = [&](const char* argument) {
     return text.find(" " + std::string(argument) + " ") != std::string::npos;
