@@ -23,6 +23,39 @@ uint32_t murmur_hash2(std::string_view text) {
   return hash ^ hash >> 15;
 }
 
+namespace {
+
+conf::Value evaluate_split(conf::VariableSource& source, const conf::Variable& variable) {
+  return reinterpret_cast<const SplitClients*>(variable.data)->evaluate(source);
+}
+
+}  // namespace
+
+std::unique_ptr<SplitClients> SplitClients::define(conf::Compiler& compiler,
+                                                   const conf::Statement& statement) {
+  const conf::Word& name = statement.words[2];
+  if (!name.text.starts_with("$") || name.text.size() == 1) {
+    compiler.error(statement, "invalid variable name \"" + std::string(name.text) + "\"",
+                   "the second word is the variable that it defines: it begins with $", &name);
+    return nullptr;
+  }
+  conf::Variable variable;
+  variable.name = name.text.substr(1);
+  variable.get = evaluate_split;
+  variable.changeable = true;
+  if (const conf::Variable* known = compiler.variables().find(variable.name);
+      known && !known->changeable) {
+    compiler.error(statement, "the duplicate \"" + variable.name + "\" variable", {}, &name);
+    return nullptr;
+  }
+  auto split = read(compiler, statement);
+  if (!split) return nullptr;
+  variable.data = reinterpret_cast<uintptr_t>(split.get());
+  split->source_.for_each_variable([&](conf::VariableId id) { variable.reads.push_back(id); });
+  compiler.variables().define(variable);
+  return split;
+}
+
 std::unique_ptr<SplitClients> SplitClients::read(conf::Compiler& compiler,
                                                  const conf::Statement& statement) {
   constexpr int64_t kWhole = 10000;  // hundredths of a percent

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "confparse/compiler.h"
+#include "confparse/schema.h"
 #include "confparse/template.h"
 #include "confparse/variables.h"
 
@@ -19,13 +20,15 @@ uint32_t murmur_hash2(std::string_view text);
 // One compiled block; lives as long as the generation.
 class SplitClients {
  public:
-  // Reads the block; reports nginx's errors. Null after an error.
-  static std::unique_ptr<SplitClients> read(conf::Compiler& compiler,
-                                            const conf::Statement& statement);
+  // Reads the statement and defines its variable; reports nginx's errors. Null after an error, else
+  // what the graph has to keep.
+  static std::unique_ptr<SplitClients> define(conf::Compiler& compiler,
+                                              const conf::Statement& statement);
   conf::Value evaluate(conf::VariableSource& source) const;
-  const conf::Template& source() const { return source_; }
 
  private:
+  static std::unique_ptr<SplitClients> read(conf::Compiler& compiler,
+                                            const conf::Statement& statement);
   struct Part {
     uint32_t end = 0;  // hashes below it; 0: all (the rest, "*")
     std::string value;
@@ -33,5 +36,17 @@ class SplitClients {
   conf::Template source_;
   std::vector<Part> parts_;
 };
+
+// The row, but for where it may stand; `set` keeps what define() gives.
+constexpr conf::Directive split_clients_row(uint32_t where, conf::SetFunction set) {
+  return {
+      .name = "split_clients",
+      .where = where,
+      .args = {2, 2},
+      .form = conf::Form::block,
+      .repeat = conf::Repeat::collect,
+      .set = set,
+      .doc = "Defines a variable that takes given values in given shares, by the hash of a text."};
+}
 
 }  // namespace weir::shared
