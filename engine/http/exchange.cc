@@ -496,7 +496,7 @@ bool Exchange::begin_tunnel(TunnelHandover& to) {
   tunnel_ = true;
   main_->completed_ = true;
   const Hooks& hooks = generation_->http->hooks;
-  if (hooks.tunnel_log_handlers.size() == hooks.log_handlers.size()) {
+  if (!hooks.tunnels_keep_exchange) {
     for (auto* handler : hooks.tunnel_log_handlers) {
       if (auto line = handler(*main_)) to.log.lines_.push_back(std::move(line));
     }

@@ -140,10 +140,12 @@ struct Hooks {
   std::vector<PhaseHandler> phases[kPhaseCount];
   std::vector<HeadFilter> head_filters;
   std::vector<void (*)(Request&)> log_handlers;
-  // Beside each log handler that can: renders its lines when a tunnel begins (tunnel_handover.h).
-  // Null: nothing to log. When their number differs from log_handlers', tunnels keep their
-  // exchange.
+  // Called when a tunnel begins, instead of log_handlers: what each gives is told of the tunnel's
+  // end (tunnel_handover.h). Null: nothing to tell.
   std::vector<std::unique_ptr<LateLog> (*)(Request&)> tunnel_log_handlers;
+  // A log handler computes on what is known at the end: tunnels keep their exchange, and
+  // log_handlers run when it is over.
+  bool tunnels_keep_exchange = false;
 };
 
 // The compiled http block.

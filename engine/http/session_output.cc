@@ -140,6 +140,4 @@ Exchange* Session::find_over() {
   return found;
 }
 
-// False: the session is gone.
-
 }  // namespace weir::http

@@ -163,7 +163,6 @@ int Acceptor::open(Loop& loop, int descriptor, Options options) {
   loop_ = &loop;
   descriptor_ = descriptor;
   options_ = options;
-  paused_ = false;
   return 0;
 }
 
@@ -171,19 +170,6 @@ void Acceptor::close() {
   watcher_.close();
   timer_.cancel();
   descriptor_ = -1;
-}
-
-void Acceptor::pause() {
-  if (descriptor_ < 0 || paused_) return;
-  paused_ = true;
-  timer_.cancel();
-  watcher_.close();
-}
-
-void Acceptor::resume() {
-  if (descriptor_ < 0 || !paused_) return;
-  paused_ = false;
-  watch();
 }
 
 void Acceptor::watch() {
@@ -195,7 +181,7 @@ void Acceptor::watch() {
 
 void Acceptor::retry(void* self) {
   auto* acceptor = static_cast<Acceptor*>(self);
-  if (acceptor->descriptor_ >= 0 && !acceptor->paused_) acceptor->watch();
+  if (acceptor->descriptor_ >= 0) acceptor->watch();
 }
 
 void Acceptor::ready(void* self, uint32_t) {
@@ -204,7 +190,7 @@ void Acceptor::ready(void* self, uint32_t) {
 
 void Acceptor::accept_some() {
   int limit = options_.multi_accept ? kMost : 1;
-  for (int i = 0; i < limit && descriptor_ >= 0 && !paused_; ++i) {
+  for (int i = 0; i < limit && descriptor_ >= 0; ++i) {
     sockaddr_storage storage;
     socklen_t size = sizeof(storage);
     auto* address = reinterpret_cast<sockaddr*>(&storage);

@@ -72,7 +72,7 @@ bool can_keep(const ListenOptions& before, const ListenOptions& after);
 class Acceptor {
  public:
   // Takes over `descriptor` (non-blocking, close-on-exec). `peer` is empty for an unnamed unix peer
-  // in all but its family. May pause or close the Acceptor, not destroy it.
+  // in all but its family. May close the Acceptor, not destroy it.
   using Accepted = void (*)(void* owner, int descriptor, const Address& peer);
   // accept() failed in a way worth a line in the log: "accept4() failed" (aborted connections are
   // nginx's level error, a lack of descriptors crit, the rest alert).
@@ -94,10 +94,6 @@ class Acceptor {
 
   // 0 or an errno.
   int open(Loop& loop, int descriptor, Options options);
-  // worker_connections is reached: leaves connections in the backlog until resume().
-  void pause();
-  void resume();
-  bool paused() const { return paused_; }
   void close();
   bool is_open() const { return descriptor_ >= 0; }
   int descriptor() const { return descriptor_; }
@@ -113,7 +109,6 @@ class Acceptor {
   Loop* loop_ = nullptr;
   int descriptor_ = -1;
   Options options_;
-  bool paused_ = false;
   Watcher watcher_;
   Timer timer_;
 };

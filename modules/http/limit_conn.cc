@@ -115,9 +115,7 @@ void prepare(Compiler& compiler, Scope&) {
 
 void complete(Compiler& compiler, Scope&) {
   builder(compiler).add_phase_handler(Phase::preaccess, check);
-  Hooks& hooks = builder(compiler).graph().hooks;
-  hooks.log_handlers.push_back([](Request&) {});
-  hooks.tunnel_log_handlers.push_back(keep_for_tunnel);
+  builder(compiler).graph().hooks.tunnel_log_handlers.push_back(keep_for_tunnel);
 }
 
 }  // namespace

@@ -109,7 +109,8 @@ void prepare(Compiler& compiler, Scope&) {
 void complete(Compiler& compiler, Scope&) {
   auto& hooks = builder(compiler).graph().hooks;
   hooks.log_handlers.push_back(log_request);
-  if (compiler.state<LogState>().all_early) hooks.tunnel_log_handlers.push_back(log_tunnel);
+  hooks.tunnel_log_handlers.push_back(log_tunnel);
+  if (!compiler.state<LogState>().all_early) hooks.tunnels_keep_exchange = true;
 }
 
 // What a log format is evaluated with: the request, with what has been sent by now.

@@ -85,7 +85,6 @@ struct Server {
     auto* server = static_cast<Server*>(self);
     server->descriptors.push_back(descriptor);
     server->peers.push_back(peer);
-    if (server->pause_at == server->descriptors.size()) server->acceptor.pause();
   }
   static void failed(void* self, int error) { static_cast<Server*>(self)->errors.push_back(error); }
   Acceptor acceptor;
@@ -94,7 +93,6 @@ struct Server {
   std::vector<int> descriptors;
   std::vector<Address> peers;
   std::vector<int> errors;
-  size_t pause_at = 0;
 };
 
 std::vector<std::unique_ptr<Client>> connect_many(Loop& loop, const Address& address, int count) {
@@ -255,22 +253,6 @@ TEST_CASE("one connection an event, or as many as there are", "[acceptor]") {
   CHECK(server.descriptors.size() == (many ? 5 : 1));
   run_until(loop, [&] { return server.descriptors.size() == 5; });
   for (int client : clients) ::close(client);
-}
-
-TEST_CASE("a paused acceptor leaves connections in the backlog", "[acceptor]") {
-  Loop loop;
-  Server server;
-  server.pause_at = 2;
-  server.open(loop, on("127.0.0.1:0"), {.multi_accept = true});
-  auto clients = connect_many(loop, server.address, 4);
-  run_until(loop, [&] { return server.descriptors.size() == 2; });
-  for (int i = 0; i < 3; ++i) loop.run_once(1);
-  CHECK(server.acceptor.paused());
-  CHECK(server.descriptors.size() == 2);
-  server.acceptor.resume();
-  run_until(loop, [&] { return server.descriptors.size() == 4; });
-  server.acceptor.close();
-  CHECK_FALSE(server.acceptor.is_open());
 }
 
 TEST_CASE("without descriptors accepting rests, and goes on later", "[acceptor]") {
