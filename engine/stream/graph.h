@@ -49,7 +49,7 @@ struct Listener {
   const Server* default_server = nullptr;
   std::vector<const Server*> servers;  // in reading order
   ServerNames names;
-  bool has_names = false;  // there is a choice, or a capture to be made
+  bool chooses_by_name = false;  // there is a choice, or a capture to be made
   bool proxy_protocol = false;
   bool ssl = false;
   bool is_resource_owner = true;

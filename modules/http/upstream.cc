@@ -60,14 +60,7 @@ void set_keepalive_time(Compiler& compiler, Scope&, const Statement& at) {
 }
 
 constexpr Directive kDirectives[] = {
-    {.name = "upstream",
-     .where = conf::kHttp,
-     .args = {1, 1},
-     .form = conf::Form::block,
-     .repeat = conf::Repeat::collect,
-     .merge = conf::Merge::own,
-     .set = shared::set_upstream,
-     .doc = "Defines a group of servers."},
+    shared::in_upstream(conf::kHttp, shared::kUpstreamRow),
     shared::in_upstream(conf::kUpstream, shared::kServerRow),
     shared::in_upstream(conf::kUpstream, shared::kZoneRow),
     shared::in_upstream(conf::kUpstream, shared::kResolverRow),
@@ -110,19 +103,13 @@ void prepare(Compiler& compiler, Scope&) {
   define_gateway_variables(compiler.variables());
 }
 
-void complete(Compiler& compiler, Scope& root) {
-  compiler.state<UpstreamBuilder>().complete(
-      compiler,
-      {root.get<CoreSettings>().resolver, root.get<CoreSettings>().resolver_timeout.value});
-}
-
 }  // namespace
 
 const conf::Module kUpstreamModule = {
     .name = "ngx_http_upstream_module",
     .directives = kDirectives,
     .prepare = prepare,
-    .complete = complete,
+    .complete = shared::complete_upstreams<UpstreamBuilder, CoreSettings>,
     .root = conf::kHttp,
 };
 

@@ -46,6 +46,40 @@ bool read_keepalive(std::string_view value, net::ListenOptions& options) {
 
 }  // namespace
 
+std::optional<conf::Url> read_listen_address(conf::Compiler& compiler,
+                                             const conf::Statement& statement,
+                                             uint16_t default_port) {
+  conf::Url url = conf::parse_url(compiler.world(), statement.argument(0),
+                                  {.default_port = default_port, .listen = true});
+  if (url.ok()) return url;
+  compiler.error(
+      statement,
+      url.problem + " in " + quoted(statement.argument(0)) + " of the \"listen\" directive", {},
+      &statement.words[1]);
+  return std::nullopt;
+}
+
+bool read_listen_flag(std::string_view text, ListenLine& line) {
+  if (text == "default_server") {
+    line.default_server = true;
+  } else if (text == "bind") {
+    line.sets_options = true;
+  } else if (text == "deferred") {
+    line.options.deferred = true;
+    line.sets_options = true;
+  } else if (text == "reuseport") {
+    line.options.reuseport = true;
+    line.sets_options = true;
+  } else if (text == "proxy_protocol") {
+    line.proxy_protocol = true;
+  } else if (text == "ssl") {
+    line.ssl = true;
+  } else {
+    return false;
+  }
+  return true;
+}
+
 bool is_listen_value(std::string_view text) {
   for (const std::string_view name : {"backlog=", "fastopen=", "rcvbuf=", "sndbuf=", "ipv6only=o",
                                       "accept_filter=", "so_keepalive="}) {
@@ -55,7 +89,8 @@ bool is_listen_value(std::string_view text) {
 }
 
 bool read_listen_value(conf::Compiler& compiler, const conf::Statement& statement,
-                       const conf::Word& word, net::ListenOptions& options, bool& sets_options) {
+                       const conf::Word& word, ListenLine& line) {
+  net::ListenOptions& options = line.options;
   const size_t equals = word.text.find('=');
   const std::string_view name = word.text.substr(0, equals);
   const std::string_view value = word.text.substr(equals + 1);
@@ -93,7 +128,8 @@ bool read_listen_value(conf::Compiler& compiler, const conf::Statement& statemen
     compiler.invalid_parameter(statement, word);
     return false;
   }
-  sets_options = true;
+  line.sets_options = true;
+  line.backlog |= name == "backlog";
   return true;
 }
 

@@ -68,7 +68,10 @@ class ServerNameUses {
           compiler.late_error(
               closing_number, stage,
               "conflicting server name \"" + use.name + "\" on " + address + ", ignored", nullptr,
-              "the first server of that name is used", Severity::warn);
+              found == uses_.end()
+                  ? "two servers on this address have no server_name; the first is used"
+                  : "another server on this address has the same name; the first is used",
+              Severity::warn);
         }
       }
     }

@@ -33,12 +33,12 @@ class UpstreamBuilder : public conf::CompilerState {
   // For an upstream block. Null after an error.
   upstream::Cluster* define(conf::Compiler& compiler, const conf::Statement& at,
                             std::string_view name);
-  // Resolves implied groups and checks the others.
   // Of the subsystem's block, for servers with `resolve`.
   struct ResolverSettings {
     const std::vector<std::string>& words;
     int64_t timeout;  // milliseconds
   };
+  // Resolves implied groups and checks the others.
   void complete(conf::Compiler& compiler, const ResolverSettings& resolver);
 
   upstream::Cluster* current = nullptr;  // whose block is being visited
@@ -73,6 +73,13 @@ class StreamUpstreams final : public UpstreamBuilder {
   StreamUpstreams() : UpstreamBuilder(true) {}
 };
 
+// The module's complete(). CoreSettings are those of its subsystem.
+template <class Upstreams, class CoreSettings>
+void complete_upstreams(conf::Compiler& compiler, conf::Scope& root) {
+  const CoreSettings& core = root.get<CoreSettings>();
+  compiler.state<Upstreams>().complete(compiler, {core.resolver, core.resolver_timeout.value});
+}
+
 // The builder of the subsystem that `scope` belongs to.
 UpstreamBuilder& upstreams(conf::Compiler& compiler, const conf::Scope& scope);
 
@@ -89,6 +96,13 @@ constexpr conf::Directive in_upstream(uint32_t where, conf::Directive row) {
   row.where = where;
   return row;
 }
+inline constexpr conf::Directive kUpstreamRow = {.name = "upstream",
+                                                 .args = {1, 1},
+                                                 .form = conf::Form::block,
+                                                 .repeat = conf::Repeat::collect,
+                                                 .merge = conf::Merge::own,
+                                                 .set = set_upstream,
+                                                 .doc = "Defines a group of servers."};
 inline constexpr conf::Directive kServerRow = {
     .name = "server",
     .args = {1, conf::kNoLimit},

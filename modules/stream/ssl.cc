@@ -48,7 +48,7 @@ class Handshake final : public tls::ServerUser, public SocketHandler {
 
   std::shared_ptr<const tls::ServerContext> choose(std::string_view name) override {
     if (name.ends_with('.')) name.remove_suffix(1);
-    if (!name.empty() && session_->listener().has_names) session_->choose_server(name);
+    if (!name.empty() && session_->listener().chooses_by_name) session_->choose_server(name);
     return session_->settings<tls::ServerSettings>().context;
   }
   std::string_view alpn_protocols() override { return session_->settings<SslSettings>().protocols; }

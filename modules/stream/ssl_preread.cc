@@ -60,7 +60,7 @@ PhaseResult preread(Session& session) {
   auto& facts = session.context<PrereadFacts>();
   facts.found = true;
   facts.hello = std::move(reader.hello());
-  if (!facts.hello.server_name.empty() && session.listener().has_names) {
+  if (!facts.hello.server_name.empty() && session.listener().chooses_by_name) {
     session.choose_server(lower_case(facts.hello.server_name));
   }
   return PhaseResult::next();

@@ -20,14 +20,7 @@ using conf::Variable;
 using conf::VariableSource;
 
 constexpr Directive kDirectives[] = {
-    {.name = "upstream",
-     .where = conf::kStream,
-     .args = {1, 1},
-     .form = conf::Form::block,
-     .repeat = conf::Repeat::collect,
-     .merge = conf::Merge::own,
-     .set = shared::set_upstream,
-     .doc = "Defines a group of servers."},
+    shared::in_upstream(conf::kStream, shared::kUpstreamRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kServerRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kZoneRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kResolverRow),
@@ -99,19 +92,13 @@ void prepare(Compiler& compiler, Scope&) {
   for (const Definition& definition : kVariables) define(compiler, definition);
 }
 
-void complete(Compiler& compiler, Scope& root) {
-  compiler.state<shared::StreamUpstreams>().complete(
-      compiler,
-      {root.get<CoreSettings>().resolver, root.get<CoreSettings>().resolver_timeout.value});
-}
-
 }  // namespace
 
 const conf::Module kUpstreamModule = {
     .name = "ngx_stream_upstream_module",
     .directives = kDirectives,
     .prepare = prepare,
-    .complete = complete,
+    .complete = shared::complete_upstreams<shared::StreamUpstreams, CoreSettings>,
     .root = conf::kStream,
 };
 
