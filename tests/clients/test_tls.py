@@ -42,6 +42,17 @@ class Tls(harness.TestCase):
         weir.start()
         return weir
 
+    def responder(self, name):
+        """An OCSP responder that always gives the response in this file."""
+        with open(f"{CERTS}/{name}", "rb") as file:
+            response = harness.reply(file.read(), fields=[("Content-Type", "application/ocsp-response")], close=True)
+
+        async def respond(_request, _reader, writer):
+            writer.write(response)
+            return False
+
+        return self.backend("responder", answer=respond)
+
 
 class Example(Tls):
     def setUp(self):
@@ -228,11 +239,11 @@ http {
 
 class Farewell(Tls):
     def test_a_client_that_said_all_gets_its_answer(self):
-        asked = asyncio.Event()
+        asked, said = asyncio.Event(), asyncio.Event()
 
         async def slow(_request, _reader, writer):
             asked.set()
-            await asyncio.sleep(0.2)  # the farewell comes meanwhile
+            await said.wait()
             writer.write(harness.reply("late"))
 
         weir = self.serve("""
@@ -243,11 +254,13 @@ http {
         ssl_certificate certs/localhost.pem;
         ssl_certificate_key certs/localhost.key;
         location / { proxy_pass http://127.0.0.1:9001; }
+        location /later { return 204; }
     }
 }
 """, {9001: self.backend("slow", answer=slow)})
         came, out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        client = ssl.create_default_context(cafile=f"{CERTS}/ca.pem").wrap_bio(came, out, server_hostname="localhost")
+        context = ssl.create_default_context(cafile=f"{CERTS}/ca.pem")
+        client = context.wrap_bio(came, out, server_hostname="localhost")
 
         async def converse():
             reader, writer = await asyncio.open_connection("127.0.0.1", weir.port(8443))
@@ -270,6 +283,11 @@ http {
             except ssl.SSLWantReadError:
                 pass
             writer.write(out.read())
+            # The one worker answers a client that came later: it has seen the farewell.
+            later = await asyncio.open_connection("127.0.0.1", weir.port(8443), ssl=context, server_hostname="localhost")
+            later[1].write(b"GET /later HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            self.assertIn(b" 204 ", await later[0].read())
+            said.set()
             return len(await reader.read())
 
         self.assertGreater(run(converse()), 100)  # more than a farewell
@@ -389,16 +407,7 @@ http {
         self.assertIn("Cert Status: good", said)
 
     def test_asked_for(self):
-        asked = []
-
-        async def respond(request, _reader, writer):
-            asked.append(request.target)
-            with open(f"{CERTS}/staple.der", "rb") as file:
-                writer.write(harness.reply(file.read(), fields=[("Content-Type", "application/ocsp-response")],
-                                           close=True))
-            return False
-
-        responder = self.backend("responder", answer=respond)
+        responder = self.responder("staple.der")
         weir = self.serve("""
 events { }
 http {
@@ -416,18 +425,12 @@ http {
         port = weir.port(8443)
         self.assertIn("no response sent", s_client(port, "-status"))
         wait_until(lambda: "Cert Status: good" in s_client(port, "-status"), "a response to staple")
-        self.assertTrue(re.match(r"/ocsp/\S{50,}$", asked[0]), asked)
+        self.assertRegex(responder.requests[0].target, r"^/ocsp/\S{50,}$")
 
 
 class Ocsp(Tls):
     def test_clients_are_asked_about(self):
-        async def respond(_request, _reader, writer):
-            with open(f"{CERTS}/client.der", "rb") as file:
-                writer.write(harness.reply(file.read(), fields=[("Content-Type", "application/ocsp-response")],
-                                           close=True))
-            return False
-
-        responder = self.backend("responder", answer=respond)
+        responder = self.responder("client.der")
         weir = self.serve("""
 events { }
 http {
@@ -457,13 +460,7 @@ http {
         self.assertIn("The SSL certificate error", body)
 
     def test_clients_are_asked_about_before_their_early_data_is_read(self):
-        async def respond(_request, _reader, writer):
-            with open(f"{CERTS}/client.der", "rb") as file:
-                writer.write(harness.reply(file.read(), fields=[("Content-Type", "application/ocsp-response")],
-                                           close=True))
-            return False
-
-        responder = self.backend("responder", answer=respond)
+        responder = self.responder("client.der")
         weir = self.serve("""
 events { }
 http {

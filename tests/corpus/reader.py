@@ -146,6 +146,21 @@ def folders(found, prefix):
     return out
 
 
+CREDENTIALS = {"ssl_certificate": "certificate", "ssl_certificate_key": "key", "ssl_trusted_certificate": "authority",
+               "ssl_client_certificate": "authority", "ssl_crl": "revoked", "ssl_session_ticket_key": "ticket",
+               "ssl_password_file": "passwords", "ssl_dhparam": "parameters"}
+
+
+def credentials(found, home):
+    """(path, kind) of every file that TLS directives read."""
+    out = set()
+    for directive in found:
+        kind = CREDENTIALS.get(re.sub("^(proxy|grpc)_", "", directive.name))
+        if kind and directive.words and "$" not in directive.words[0] and ":" not in directive.words[0]:
+            out.add((os.path.join(home, directive.words[0].strip("'\"")), kind))
+    return out
+
+
 def users(found):
     out = set()
     for directive in found:

@@ -22,6 +22,11 @@ import scope
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
+sys.path.insert(0, str(REPOSITORY / "tests/support"))
+import certificates  # noqa: E402
+
+CREDENTIALS = {"certificate": "rsa.pem", "key": "rsa.key", "authority": "ca.pem", "revoked": "crl.pem", "ticket": "ticket.key",
+               "passwords": "passwords", "parameters": "dhparam.pem"}
 WRAPS = {
     "main": None,
     "main-snippet": "events {{}}\ninclude {name};\n",
@@ -89,6 +94,9 @@ class World:
         for folder in ("up", "work", "root"):
             os.mkdir(f"{base}/{folder}")
         shell("mount", "-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={base}/up,workdir={base}/work", self.root)
+        self.certificates = certificates.make(f"{base}/certificates")
+        shell("openssl", "genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048", "-out",
+              f"{self.certificates}/dhparam.pem", stderr=subprocess.DEVNULL)
         for folder in ("proc", "dev", "sys"):
             shell("mount", "--rbind", f"/{folder}", f"{self.root}/{folder}")
         shutil.rmtree(f"{self.root}/etc/nginx", ignore_errors=True)
@@ -108,18 +116,28 @@ class World:
     def inside(self, path):
         return self.root + path
 
-    def furnish(self, found):
+    def furnish(self, found, home):
+        """`home`: the main file's folder, where relative names of certificates start."""
         with open(self.inside("/etc/hosts"), "w", encoding="utf-8") as file:
             file.write(self.hosts)
             for name in sorted(reader.host_names(found)):
                 file.write(f"192.0.2.1 {name}\n")
         for folder in reader.folders(found, PREFIX):
             os.makedirs(self.inside(folder), exist_ok=True)
+        for path, kind in reader.credentials(found, home):
+            if not os.path.exists(self.inside(path)):
+                os.makedirs(os.path.dirname(self.inside(path)), exist_ok=True)
+                shutil.copy(f"{self.certificates}/{CREDENTIALS[kind]}", self.inside(path))
         for name in reader.users(found):
             for path, line in (("/etc/passwd", f"{name}:x:4242:4242::/:/bin/false\n"), ("/etc/group", f"{name}:x:4242:\n")):
                 with open(self.inside(path), "r+", encoding="utf-8") as file:
                     if not any(row.startswith(name + ":") for row in file):
                         file.write(line)
+
+    def knows(self, name):
+        with open(self.inside("/weir-ask.conf"), "w", encoding="utf-8") as file:
+            file.write(f"{name};\n")
+        return "unknown directive" not in self.run(["/confcheck", "-t", "-c", "/weir-ask.conf", "-p", PREFIX])[1]
 
     def run(self, words):
         command = ["chroot", self.root] + words
@@ -146,11 +164,18 @@ def first_line(text):
     return lines[0] if lines else ""
 
 
+def stream_module(found, path):
+    """Debian's nginx loads it; a file that does so itself must not have it twice."""
+    if any(directive.name == "load_module" for directive in found) or not os.path.exists(path):
+        return []
+    return ["-g", f"load_module {path};"]
+
+
 def judge(options):
     """Runs inside the namespace."""
     base = os.environ["WEIR_CORPUS_INSIDE"]
     world = World(base, options)
-    table = scope.Table(options.tables)
+    table = scope.Table(options.tables, world.knows if options.confcheck else lambda _name: True)
     count = collections.Counter()
     reasons = collections.Counter()
     bad = []
@@ -169,13 +194,14 @@ def judge(options):
             continue
         count[entry.group] += 1
         count["in"] += 1
-        world.furnish(found)
+        world.furnish(found, folder)
         main = path
         if WRAPS[entry.kind]:
             main = f"{folder}/weir-wrap.conf"
             with open(world.inside(main), "w", encoding="utf-8") as file:
                 file.write(WRAPS[entry.kind].format(name=os.path.basename(path)))
-        code, text = world.run([options.nginx, "-t", "-c", main, "-p", PREFIX, "-e", PREFIX + "logs/error.log"])
+        code, text = world.run([options.nginx, "-t", "-c", main, "-p", PREFIX, "-e", PREFIX + "logs/error.log"] +
+                               stream_module(found, options.nginx_stream))
         theirs = (code, first_line(text))
         count["accepted" if code == 0 else "rejected"] += 1
         if options.verbose:
@@ -218,6 +244,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--confcheck", help="without it only nginx's side is produced")
     parser.add_argument("--nginx", default="/usr/sbin/nginx")
+    parser.add_argument("--nginx-stream", default="/usr/lib/nginx/modules/ngx_stream_module.so")
     parser.add_argument("--corpus", default=os.environ.get("WEIR_CORPUS", str(shared / "corpus")))
     parser.add_argument("--seeds", default=os.environ.get("WEIR_SEEDS", str(shared / "seed-configs")))
     parser.add_argument("--tables", default=os.environ.get("WEIR_TABLES", str(shared / "reference")))

@@ -83,9 +83,6 @@ std::string post(const std::string& path, const std::string& body, const std::st
   return "POST " + path + " HTTP/1.1\r\nHost: a\r\n" + more +
          "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
-std::string status_of(const std::string& response) {
-  return response.substr(9, 3);
-}
 
 struct BodyRig : Rig {
   BodyRig() {

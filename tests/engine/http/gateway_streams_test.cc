@@ -218,17 +218,6 @@ struct Gateway {
   std::unique_ptr<Server> accept(uint32_t limit = 128) {
     return std::make_unique<Server>(rig.loop, backend.accept(), limit);
   }
-  std::string answer(Client& client, std::string_view end) {
-    std::string text;
-    const bool there = run_until(rig.loop, [&] {
-      text += client.receive();
-      return contains(text, end) || client.ended;
-    });
-    INFO(text);
-    REQUIRE(there);
-    CHECK(contains(text, end));
-    return text;
-  }
 
   Rig rig;
   Backend backend;
@@ -236,10 +225,6 @@ struct Gateway {
   upstream::Cluster group;
   std::vector<std::unique_ptr<Client>> clients;
 };
-
-std::string status_of(const std::string& answer) {
-  return answer.substr(9, 3);
-}
 
 }  // namespace
 
@@ -251,14 +236,14 @@ TEST_CASE("streams: requests share a connection, and it is kept") {
   const StreamId first = server->request("/1");
   const StreamId second = server->request("/2");
   server->answer(second, "second!");
-  CHECK(body_of(gateway.answer(two, "0\r\n\r\n")).find("second!") != std::string::npos);
+  CHECK(body_of(receive_until(two, "0\r\n\r\n")).find("second!") != std::string::npos);
   CHECK(gateway.rig.upstreams.idle_connections() == 0);
   server->answer(first, "first!");
-  CHECK(contains(gateway.answer(one, "0\r\n\r\n"), "first!"));
+  CHECK(contains(receive_until(one, "0\r\n\r\n"), "first!"));
   CHECK(gateway.rig.upstreams.idle_connections() == 1);
   Client& three = gateway.get("/3");
   server->answer(server->request("/3"), "third!");
-  CHECK(contains(gateway.answer(three, "0\r\n\r\n"), "third!"));
+  CHECK(contains(receive_until(three, "0\r\n\r\n"), "third!"));
   CHECK_FALSE(gateway.backend.waiting());
 }
 
@@ -270,8 +255,7 @@ TEST_CASE("streams: requests wait for a connection that is being made") {
   for (int i = 0; i < 50; ++i) {
     const std::string text = std::to_string(i);
     server->answer(server->request("/" + text), "[" + text + "]");
-    CHECK(
-        contains(gateway.answer(*clients[static_cast<size_t>(i)], "0\r\n\r\n"), "[" + text + "]"));
+    CHECK(contains(receive_until(*clients[static_cast<size_t>(i)], "0\r\n\r\n"), "[" + text + "]"));
   }
   CHECK_FALSE(gateway.backend.waiting());
 }
@@ -299,7 +283,7 @@ TEST_CASE("streams: the peer's limit is kept, and another connection takes the r
   }
   for (int i = 0; i < 5; ++i) {
     const std::string text = "body of /" + std::to_string(i);
-    CHECK(contains(gateway.answer(*clients[static_cast<size_t>(i)], "0\r\n\r\n"), text));
+    CHECK(contains(receive_until(*clients[static_cast<size_t>(i)], "0\r\n\r\n"), text));
   }
 }
 
@@ -320,7 +304,7 @@ TEST_CASE("streams: what the peer did not process is sent again, whatever the me
     const StreamId again = second->request("/a");
     CHECK(second->streams[again].body == "abc");
     second->answer(again, "done!");
-    CHECK(contains(gateway.answer(client, "0\r\n\r\n"), "done!"));
+    CHECK(contains(receive_until(client, "0\r\n\r\n"), "done!"));
   }
   SECTION("REFUSED_STREAM") {
     first->reset(1, kRefused);
@@ -328,7 +312,7 @@ TEST_CASE("streams: what the peer did not process is sent again, whatever the me
     const StreamId again = first->request("/a");
     CHECK(first->streams[again].body == "abc");
     first->answer(again, "done!");
-    CHECK(contains(gateway.answer(client, "0\r\n\r\n"), "done!"));
+    CHECK(contains(receive_until(client, "0\r\n\r\n"), "done!"));
   }
   SECTION("for ever: there is an end") {
     for (uint32_t number = 1; number <= 11; number += 2) {
@@ -336,7 +320,7 @@ TEST_CASE("streams: what the peer did not process is sent again, whatever the me
       first->streams.clear();
       first->reset(number, kRefused);
     }
-    CHECK(status_of(gateway.answer(client, "\r\n\r\n")) == "502");
+    CHECK(status_of(receive_until(client, "\r\n\r\n")) == "502");
   }
 }
 
@@ -350,9 +334,9 @@ TEST_CASE("streams: GOAWAY lets what is under way end, and new requests go elsew
   Client& two = gateway.get("/2");
   const auto second = gateway.accept();
   second->answer(second->request("/2"), "elsewhere");
-  CHECK(contains(gateway.answer(two, "0\r\n\r\n"), "elsewhere"));
+  CHECK(contains(receive_until(two, "0\r\n\r\n"), "elsewhere"));
   first->answer(stream, "still here");
-  CHECK(contains(gateway.answer(one, "0\r\n\r\n"), "still here"));
+  CHECK(contains(receive_until(one, "0\r\n\r\n"), "still here"));
   CHECK(first->until([&] { return first->peer->ended; }));
   CHECK(gateway.rig.upstreams.idle_connections() == 1);
 }
@@ -368,7 +352,7 @@ TEST_CASE("streams: a connection that breaks fails each of its streams; the next
   const StreamId begun = server->request("/7");
   server->head(begun, 200);
   server->data(begun, "part", false);
-  gateway.answer(*clients[7], "part");
+  receive_until(*clients[7], "part");
   SECTION("closed") {
     server->peer->close();
   }
@@ -382,13 +366,13 @@ TEST_CASE("streams: a connection that breaks fails each of its streams; the next
         return clients[7]->ended;
       }));
     } else {
-      CHECK(status_of(gateway.answer(*clients[i], "\r\n\r\n")) == "502");
+      CHECK(status_of(receive_until(*clients[i], "\r\n\r\n")) == "502");
     }
   }
   Client& next = gateway.get("/next");
   server = gateway.accept();
   server->answer(server->request("/next"), "fine!");
-  CHECK(contains(gateway.answer(next, "0\r\n\r\n"), "fine!"));
+  CHECK(contains(receive_until(next, "0\r\n\r\n"), "fine!"));
 }
 
 TEST_CASE("streams: an early answer with NO_ERROR is an answer") {
@@ -401,12 +385,12 @@ TEST_CASE("streams: an early answer with NO_ERROR is an answer") {
   server->head(stream, 403);
   server->data(stream, "enough", true);
   server->reset(1, kNoError);
-  const std::string text = gateway.answer(client, "0\r\n\r\n");
+  const std::string text = receive_until(client, "0\r\n\r\n");
   CHECK(status_of(text) == "403");
   CHECK(contains(text, "enough"));
   Client& next = gateway.get("/next");
   server->answer(server->request("/next"), "fine!");
-  CHECK(contains(gateway.answer(next, "0\r\n\r\n"), "fine!"));
+  CHECK(contains(receive_until(next, "0\r\n\r\n"), "fine!"));
 }
 
 TEST_CASE("streams: a client that leaves cancels its stream alone") {
@@ -420,7 +404,7 @@ TEST_CASE("streams: a client that leaves cancels its stream alone") {
   CHECK(server->until([&] { return server->streams[first].reset; }));
   CHECK(server->streams[first].code == kCancel);
   server->answer(second, "second!");
-  CHECK(contains(gateway.answer(two, "0\r\n\r\n"), "second!"));
+  CHECK(contains(receive_until(two, "0\r\n\r\n"), "second!"));
   CHECK(gateway.rig.upstreams.idle_connections() == 1);
 }
 
@@ -433,7 +417,7 @@ TEST_CASE(
   const StreamId stream = server->request("/a");
   server->head(stream, 200);
   server->data(stream, "part", false);
-  gateway.answer(client, "part");
+  receive_until(client, "part");
   server->reset(1, 2);
   std::string rest;
   CHECK(run_until(gateway.rig.loop, [&] {
@@ -460,13 +444,13 @@ TEST_CASE("streams: both directions at once, and trailers in both") {
     client.send("8\r\n" + text + "\r\n");
     CHECK(server->until([&] { return contains(server->streams[stream].body, text); }));
     server->data(stream, "echo of " + text, false);
-    gateway.answer(client, "echo of " + text);
+    receive_until(client, "echo of " + text);
   }
   client.send("0\r\nx-last: word\r\n\r\n");
   CHECK(server->until([&] { return server->streams[stream].ended; }));
   CHECK(server->streams[stream].trailer == "word");
   server->trailers(stream, "x-end", "bye");
-  CHECK(contains(gateway.answer(client, "\r\n\r\n"), "x-end: bye"));
+  CHECK(contains(receive_until(client, "\r\n\r\n"), "x-end: bye"));
 }
 
 TEST_CASE("streams: a client that does not read holds its stream back, and no other") {
@@ -491,7 +475,7 @@ TEST_CASE("streams: a client that does not read holds its stream back, and no ot
   }
   CHECK(before > 0);
   server->answer(two, "quick!");
-  CHECK(contains(gateway.answer(fast, "0\r\n\r\n"), "quick!"));
+  CHECK(contains(receive_until(fast, "0\r\n\r\n"), "quick!"));
   size_t received = 0;
   CHECK(server->until([&] {
     received += slow.receive().size();
@@ -514,11 +498,11 @@ TEST_CASE("streams: a peer that does not read holds a request back, and no other
   server->codec->consumed(one, held);
   const StreamId two = server->request("/fast");
   server->answer(two, "quick!");
-  CHECK(contains(gateway.answer(fast, "0\r\n\r\n"), "quick!"));
+  CHECK(contains(receive_until(fast, "0\r\n\r\n"), "quick!"));
   CHECK(server->until([&] { return server->streams[one].ended; }));
   CHECK(server->streams[one].body == std::string(1000000, 'y'));
   server->answer(one, "slow!");
-  CHECK(contains(gateway.answer(slow, "0\r\n\r\n"), "slow!"));
+  CHECK(contains(receive_until(slow, "0\r\n\r\n"), "slow!"));
 }
 
 TEST_CASE("streams: limits of a kept connection") {
@@ -533,11 +517,11 @@ TEST_CASE("streams: limits of a kept connection") {
     const StreamId second = server->request("/2");
     const auto other = gateway.accept();
     other->answer(other->request("/3"), "third!");
-    gateway.answer(three, "third!");
+    receive_until(three, "third!");
     server->answer(first, "first!");
     server->answer(second, "second!");
-    gateway.answer(one, "first!");
-    gateway.answer(two, "second!");
+    receive_until(one, "first!");
+    receive_until(two, "second!");
     CHECK(server->until([&] { return server->peer->ended; }));
   }
   SECTION("none are kept: each request has its own") {
@@ -550,8 +534,8 @@ TEST_CASE("streams: limits of a kept connection") {
     CHECK(other->until([&] { return !other->streams.empty(); }));
     server->answer(server->streams.begin()->first, "one!");
     other->answer(other->streams.begin()->first, "one!");
-    gateway.answer(one, "one!");
-    gateway.answer(two, "one!");
+    receive_until(one, "one!");
+    receive_until(two, "one!");
     CHECK(server->until([&] { return server->peer->ended; }));
   }
 }

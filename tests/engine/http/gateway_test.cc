@@ -101,18 +101,6 @@ struct Gateway {
     clients.back()->send(text);
     return *clients.back();
   }
-  // The client's whole answer, once `end` stands in it.
-  std::string answer(Client& client, std::string_view end) {
-    std::string text;
-    const bool there = run_until(rig.loop, [&] {
-      text += client.receive();
-      return contains(text, end) || client.ended;
-    });
-    INFO(text);
-    REQUIRE(there);
-    CHECK(contains(text, end));
-    return text;
-  }
 
   Rig rig;
   GatewaySettings values;
@@ -124,8 +112,13 @@ const std::string kGet = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const std::string kPost = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
 const std::string kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-std::string status_of(const std::string& answer) {
-  return answer.substr(9, 3);
+// The client's next request goes up on a connection of its own, and has that one's answer.
+void check_a_new_connection(Backend& backend, Client& client) {
+  client.send(kGet);
+  const auto peer = backend.accept();
+  peer->until("\r\n\r\n");
+  peer->send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean");
+  CHECK(body_of(receive_until(client, "clean")) == "clean");
 }
 
 }  // namespace
@@ -138,13 +131,13 @@ TEST_CASE("gateway: a request goes up and its answer comes back; the connection 
   const auto peer = backend.accept();
   CHECK(peer->until("\r\n\r\n") == "GET /a HTTP/1.1\r\nHost: up\r\n\r\n");
   peer->send(kOk);
-  CHECK(body_of(gateway.answer(client, "ok")) == "ok");
+  CHECK(body_of(receive_until(client, "ok")) == "ok");
   CHECK(gateway.rig.upstreams.idle_connections() == 1);
   client.send(kGet);
   peer->until("\r\n\r\n");
   CHECK_FALSE(backend.waiting());
   peer->send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbye");
-  CHECK(body_of(gateway.answer(client, "bye")) == "bye");
+  CHECK(body_of(receive_until(client, "bye")) == "bye");
   CHECK(gateway.rig.upstreams.idle_connections() == 0);
 }
 
@@ -157,7 +150,7 @@ TEST_CASE("gateway: a kept connection that closes is tried again on a new one, w
   auto first = backend.accept();
   first->until("\r\n\r\n");
   first->send(kOk);
-  gateway.answer(client, "ok");
+  receive_until(client, "ok");
   SECTION("closed while idle: it leaves the pool") {
     first->close();
     CHECK(
@@ -172,7 +165,7 @@ TEST_CASE("gateway: a kept connection that closes is tried again on a new one, w
   auto second = backend.accept();
   second->until("\r\n\r\n");
   second->send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain");
-  CHECK(status_of(gateway.answer(client, "again")) == "200");
+  CHECK(status_of(receive_until(client, "again")) == "200");
 }
 
 TEST_CASE("gateway: a peer that sends on an idle connection has lost it") {
@@ -183,14 +176,10 @@ TEST_CASE("gateway: a peer that sends on an idle connection has lost it") {
   const auto peer = backend.accept();
   peer->until("\r\n\r\n");
   peer->send(kOk);
-  gateway.answer(client, "ok");
+  receive_until(client, "ok");
   peer->send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
   CHECK(peer->until_end().empty());
-  client.send(kGet);
-  const auto second = backend.accept();
-  second->until("\r\n\r\n");
-  second->send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean");
-  CHECK(body_of(gateway.answer(client, "clean")) == "clean");
+  check_a_new_connection(backend, client);
 }
 
 TEST_CASE("gateway: what comes behind an answer never reaches the next request") {
@@ -201,13 +190,9 @@ TEST_CASE("gateway: what comes behind an answer never reaches the next request")
   const auto peer = backend.accept();
   peer->until("\r\n\r\n");
   peer->send(kOk + "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
-  CHECK(body_of(gateway.answer(client, "ok")) == "ok");
+  CHECK(body_of(receive_until(client, "ok")) == "ok");
   CHECK(gateway.rig.upstreams.idle_connections() == 0);
-  client.send(kGet);
-  const auto second = backend.accept();
-  second->until("\r\n\r\n");
-  second->send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nclean");
-  CHECK(body_of(gateway.answer(client, "clean")) == "clean");
+  check_a_new_connection(backend, client);
 }
 
 TEST_CASE("gateway: the next peer is tried when one refuses, closes early, or answers badly") {
@@ -260,14 +245,14 @@ TEST_CASE("gateway: the next peer is tried when one refuses, closes early, or an
     return;
   }
   if (!retried) {
-    CHECK(status_of(gateway.answer(*client, "\r\n\r\n")) == "502");
+    CHECK(status_of(receive_until(*client, "\r\n\r\n")) == "502");
     CHECK_FALSE(good.waiting());
     return;
   }
   const auto peer = good.accept();
   peer->until("\r\n\r\n");
   peer->send(kOk);
-  CHECK(body_of(gateway.answer(*client, "ok")) == "ok");
+  CHECK(body_of(receive_until(*client, "ok")) == "ok");
   CHECK(attempts ==
         std::vector<std::string>{bad.text() + "=" + first_status, good.text() + "=200"});
 }
@@ -281,7 +266,7 @@ TEST_CASE("gateway: a request that changes something is sent once, unless non_id
   SECTION("sent: no second time") {
     Client& client = gateway.ask(kPost);
     bad.accept()->until("abc");
-    CHECK(status_of(gateway.answer(client, "\r\n\r\n")) == "502");
+    CHECK(status_of(receive_until(client, "\r\n\r\n")) == "502");
     CHECK_FALSE(good.waiting());
     return;
   }
@@ -297,7 +282,7 @@ TEST_CASE("gateway: a request that changes something is sent once, unless non_id
   const auto peer = good.accept();
   CHECK(contains(peer->until("abc"), "POST /a HTTP/1.1\r\n"));
   peer->send(kOk);
-  CHECK(body_of(gateway.answer(*gateway.clients[0], "ok")) == "ok");
+  CHECK(body_of(receive_until(*gateway.clients[0], "ok")) == "ok");
 }
 
 TEST_CASE("gateway: limits of tries and of time end the search") {
@@ -309,20 +294,20 @@ TEST_CASE("gateway: limits of tries and of time end the search") {
     closed.back()->close();
   }
   SECTION("all") {
-    CHECK(status_of(gateway.answer(gateway.ask(kGet), "\r\n\r\n")) == "502");
+    CHECK(status_of(receive_until(gateway.ask(kGet), "\r\n\r\n")) == "502");
     CHECK(attempts.size() == 4);
     // All have failed: now there is none.
-    CHECK(status_of(gateway.answer(gateway.ask(kGet), "\r\n\r\n")) == "502");
+    CHECK(status_of(receive_until(gateway.ask(kGet), "\r\n\r\n")) == "502");
     CHECK(attempts == std::vector<std::string>{"up=502"});
   }
   SECTION("two tries") {
     gateway.values.next_upstream_tries.value = 2;
-    CHECK(status_of(gateway.answer(gateway.ask(kGet), "\r\n\r\n")) == "502");
+    CHECK(status_of(receive_until(gateway.ask(kGet), "\r\n\r\n")) == "502");
     CHECK(attempts.size() == 2);
   }
   SECTION("off") {
     gateway.values.next_upstream.bits = static_cast<uint32_t>(NextUpstream::off);
-    CHECK(status_of(gateway.answer(gateway.ask(kGet), "\r\n\r\n")) == "502");
+    CHECK(status_of(receive_until(gateway.ask(kGet), "\r\n\r\n")) == "502");
     CHECK(attempts.size() == 1);
   }
 }
@@ -336,7 +321,7 @@ TEST_CASE("gateway: a silent peer times out") {
     Client& client = gateway.ask(kGet);
     const auto peer = silent.accept();
     peer->until("\r\n\r\n");
-    CHECK(status_of(gateway.answer(client, "\r\n\r\n")) == "504");
+    CHECK(status_of(receive_until(client, "\r\n\r\n")) == "504");
     CHECK(attempts == std::vector<std::string>{silent.text() + "=504"});
     CHECK(peer->until_end().empty());
   }
@@ -350,13 +335,13 @@ TEST_CASE("gateway: a silent peer times out") {
       const auto held = silent.accept();
       const auto peer = good.accept();
       peer->send(kOk);
-      CHECK(status_of(gateway.answer(*client, "ok")) == "200");
+      CHECK(status_of(receive_until(*client, "ok")) == "200");
     }
     SECTION("proxy_next_upstream_timeout has passed") {
       gateway.values.next_upstream_timeout.value = 10;
       client = &gateway.ask(kGet);
       const auto held = silent.accept();
-      CHECK(status_of(gateway.answer(*client, "\r\n\r\n")) == "504");
+      CHECK(status_of(receive_until(*client, "\r\n\r\n")) == "504");
       CHECK_FALSE(good.waiting());
     }
   }
@@ -379,7 +364,7 @@ TEST_CASE("gateway: a silent peer times out") {
       run_for(gateway.rig.loop, 40);
       peer->send("x");
     }
-    CHECK(body_of(gateway.answer(client, "xxxxxxxx")) == "xxxxxxxx");
+    CHECK(body_of(receive_until(client, "xxxxxxxx")) == "xxxxxxxx");
   }
 }
 
@@ -415,11 +400,11 @@ TEST_CASE("gateway: unbuffered, every piece goes on at once; buffered, the peer 
     const auto peer = backend.accept();
     peer->until("\r\n\r\n");
     peer->send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n");
-    gateway.answer(client, "\r\n\r\n");
+    receive_until(client, "\r\n\r\n");
     peer->send("abc");
-    CHECK(gateway.answer(client, "abc") == "abc");
+    CHECK(receive_until(client, "abc") == "abc");
     peer->send("def");
-    CHECK(gateway.answer(client, "def") == "def");
+    CHECK(receive_until(client, "def") == "def");
   }
   SECTION("a client that does not read holds an unbuffered peer back") {
     gateway.values.buffering = false;
@@ -464,7 +449,7 @@ TEST_CASE("gateway: an answer before the body has gone up is passed on at once")
   const auto peer = backend.accept();
   CHECK(contains(peer->until("abc"), "Content-Length: 1000\r\n"));
   peer->send("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig");
-  CHECK(status_of(gateway.answer(client, "big")) == "413");
+  CHECK(status_of(receive_until(client, "big")) == "413");
   // The exchange is not whole: nobody else gets this connection.
   CHECK(gateway.rig.upstreams.idle_connections() == 0);
 }
@@ -482,7 +467,7 @@ TEST_CASE("gateway: request bodies buffered and streamed") {
     const auto peer = backend.accept();
     CHECK(contains(peer->until("abcde"), "Content-Length: 5\r\n"));
     peer->send(kOk);
-    gateway.answer(client, "ok");
+    receive_until(client, "ok");
   }
   SECTION("streamed: pieces go up as they come") {
     gateway.values.request_buffering = false;
@@ -493,7 +478,7 @@ TEST_CASE("gateway: request bodies buffered and streamed") {
     client.send("2\r\nde\r\n0\r\n\r\n");
     CHECK(peer->until("0\r\n\r\n") == "2\r\nde\r\n0\r\n\r\n");
     peer->send(kOk);
-    gateway.answer(client, "ok");
+    receive_until(client, "ok");
     CHECK(gateway.rig.upstreams.idle_connections() == 1);
   }
   SECTION("streamed: not sent a second time") {
@@ -503,7 +488,7 @@ TEST_CASE("gateway: request bodies buffered and streamed") {
     gateway.values.request_buffering = false;
     Client& client = gateway.ask("PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
     backend.accept()->until("abc");
-    CHECK(status_of(gateway.answer(client, "\r\n\r\n")) == "502");
+    CHECK(status_of(receive_until(client, "\r\n\r\n")) == "502");
     CHECK_FALSE(other.waiting());
   }
 }
@@ -541,5 +526,5 @@ TEST_CASE("gateway: a response head over the buffer is refused") {
   Client& client = gateway.ask(kGet);
   const auto peer = backend.accept();
   peer->send("HTTP/1.1 200 OK\r\nX-A: " + std::string(2000, 'a') + "\r\n\r\n");
-  CHECK(status_of(gateway.answer(client, "\r\n\r\n")) == "502");
+  CHECK(status_of(receive_until(client, "\r\n\r\n")) == "502");
 }

@@ -21,6 +21,7 @@
 #include "engine/log/log_table.h"
 #include "engine/upstream/runtime.h"
 #include "engine/worker.h"
+#include "tests/support/loopback.h"
 
 namespace weir::http::test {
 
@@ -189,6 +190,21 @@ inline std::string body_of(const std::string& response) {
 }
 inline bool contains(const std::string& text, std::string_view part) {
   return text.find(part) != text.npos;
+}
+inline std::string status_of(const std::string& response) {
+  return response.substr(9, 3);
+}
+// A client's whole answer, once `end` stands in it.
+inline std::string receive_until(Client& client, std::string_view end) {
+  std::string text;
+  const bool there = weir::test::run_until(client.rig.loop, [&] {
+    text += client.receive();
+    return contains(text, end) || client.ended;
+  });
+  INFO(text);
+  REQUIRE(there);
+  CHECK(contains(text, end));
+  return text;
 }
 
 }  // namespace weir::http::test
