@@ -185,7 +185,6 @@ Task<PhaseResult> GatewayRun::run() {
     co_return accel_redirect(redirect->value);
   }
   take_head();
-  if (ends_with_head()) request_.response().header_only = true;
   accepted_ = request_.send_head();
   if (!accepted_) {
     // No body goes to the client. What the peer still sends is not waited for.
@@ -211,14 +210,6 @@ Task<PhaseResult> GatewayRun::run() {
     co_return PhaseResult::done();
   }
   co_return co_await relay();
-}
-
-// gRPC's answers of trailers only: their clients look for the status where the stream ends.
-bool GatewayRun::ends_with_head() const {
-  return plan_.multiplexed && exchange_->ended && exchange_->inbox.empty() &&
-         !exchange_->trailers && request_.is_main() &&
-         request_.received().version == Version::http_2 && !request_.has_body_filters() &&
-         request_.response().content_type.starts_with("application/grpc");
 }
 
 GatewayRun::Step GatewayRun::begin_attempt() {

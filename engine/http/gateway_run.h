@@ -48,7 +48,6 @@ class GatewayRun {
   Task<int> resolve();  // gateway_resolve.cc
   void use_addresses(std::vector<net::Address> addresses);
   void make_request();
-  bool ends_with_head() const;
   Step begin_attempt();
   Step open_connection();
   Step connect(bool kept);
