@@ -14,9 +14,6 @@ std::string get(Rig& rig, const std::string& path, const std::string& fields = "
   Client client(rig);
   return client.ask("GET " + path + " HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n");
 }
-std::string status_of(const std::string& response) {
-  return response.substr(9, 3);
-}
 
 PhaseResult show(Request& request) {
   ArenaText text(request.arena());
