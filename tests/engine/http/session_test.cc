@@ -366,6 +366,7 @@ TEST_CASE("a new configuration serves the next request of an open connection") {
 TEST_CASE("a tunnel takes the connection, with bytes in both directions") {
   Rig rig;
   rig.graph().hooks.log_handlers.push_back(log_line);
+  rig.graph().hooks.tunnels_keep_exchange = true;
   rig.add("/", upgrade);
   rig.begin();
   logged.clear();
