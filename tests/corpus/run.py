@@ -11,7 +11,6 @@ import collections
 import csv
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +37,7 @@ WRAPS = {
 SHELF = "/weir-corpus"  # where the files are, in the world of the test
 PREFIX = "/weir-prefix/"
 SKIPPED = 77
+OLDEST = (1, 22, 1)  # Debian's nginx
 
 
 class Entry:
@@ -155,13 +155,27 @@ def stock_beside(folder, stock):
             shutil.copy(f"{stock}/{name}", f"{folder}/{name}")
 
 
-def first_line(text):
+def lines_of(text):
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def first_line(lines):
     """The first line, and for what fails only after "syntax is ok" the first error too."""
-    lines = [line for line in text.splitlines() if line.strip()]
     errors = [line for line in lines[1:] if "[emerg]" in line]
     if lines and lines[0].endswith("syntax is ok") and errors:
         return lines[0] + " / " + errors[0]
     return lines[0] if lines else ""
+
+
+def compare(table, ours, theirs):
+    """("agree" | "since" | "disagree", the version that explains it) for two (exit code, lines)."""
+    warned = [table.warns_since(line, OLDEST) for line in ours[1]]
+    kept = [line for line, since in zip(ours[1], warned) if not since]
+    if (ours[0], first_line(kept)) == (theirs[0], first_line(theirs[1])):
+        newer = next(filter(None, warned), None)
+        return ("since", newer) if first_line(ours[1]) != first_line(kept) else ("agree", None)
+    newer = table.newer(first_line(theirs[1]), OLDEST)
+    return ("since", newer) if newer else ("disagree", None)
 
 
 def stream_module(found, path):
@@ -178,7 +192,6 @@ def judge(options):
     table = scope.Table(options.tables, world.knows if options.confcheck else lambda _name: True)
     count = collections.Counter()
     reasons = collections.Counter()
-    bad = []
     for entry in entries(options.corpus, options.seeds):
         path = f"{SHELF}/{entry.group}/{entry.path}"
         folder = os.path.dirname(path)
@@ -202,35 +215,30 @@ def judge(options):
                 file.write(WRAPS[entry.kind].format(name=os.path.basename(path)))
         code, text = world.run([options.nginx, "-t", "-c", main, "-p", PREFIX, "-e", PREFIX + "logs/error.log"] +
                                stream_module(found, options.nginx_stream))
-        theirs = (code, first_line(text))
+        theirs = (code, lines_of(text))
         count["accepted" if code == 0 else "rejected"] += 1
         if options.verbose:
-            print(f"{entry.name()} [{entry.kind}]: {code} {theirs[1]}")
+            print(f"{entry.name()} [{entry.kind}]: {code} {first_line(theirs[1])}")
         if not options.confcheck:
             continue
         code, text = world.run(["/confcheck", "-t", "-c", main, "-p", PREFIX])
-        ours = (code, first_line(text))
-        if ours == theirs:
-            count["agree"] += 1
-            continue
-        match = re.search(r'unknown directive "([^"]+)"', theirs[1])
-        newer = table.newer(match.group(1), (1, 22, 1)) if match else None
-        if newer:
-            count["since"] += 1
-            print(f"since {newer}: {entry.name()}: {theirs[1]}")
-            continue
-        bad.append(entry)
-        print(f"DISAGREE {entry.name()} [{entry.kind}]")
-        print(f"  nginx:     {theirs[0]} {theirs[1]}")
-        print(f"  confcheck: {ours[0]} {ours[1]}")
+        ours = (code, lines_of(text))
+        verdict, since = compare(table, ours, theirs)
+        count[verdict] += 1
+        if verdict == "since":
+            print(f"since {since}: {entry.name()}: {first_line(theirs[1])} | {first_line(ours[1])}")
+        elif verdict == "disagree":
+            print(f"DISAGREE {entry.name()} [{entry.kind}]")
+            print(f"  nginx:     {theirs[0]} {first_line(theirs[1])}")
+            print(f"  confcheck: {ours[0]} {first_line(ours[1])}")
     if options.verbose:
         print("out of scope because of: " + ", ".join(f"{name} {times}" for name, times in reasons.most_common()))
     print(f"{count['in']} files in scope ({count['corpus']} of the corpus, {count['seeds']} seeds), {count['out']} out of scope; "
           f"nginx accepts {count['accepted']}, rejects {count['rejected']}")
     if options.confcheck:
         print(f"confcheck agrees on verdict and first line for {count['agree']} of {count['in']}, "
-              f"{count['since']} differ by version, {len(bad)} disagree")
-    return 1 if bad else 0
+              f"{count['since']} differ by version, {count['disagree']} disagree")
+    return 1 if count["disagree"] else 0
 
 
 def skip(reason):
