@@ -1,6 +1,4 @@
 #include "modules/shared/access.h"
-#include "confparse/address.h"
-#include "confparse/setters.h"
 #include "engine/http/builder.h"
 #include "engine/http/connection_facts.h"
 #include "engine/http/core_settings.h"
@@ -11,12 +9,6 @@
 namespace weir::http {
 
 namespace {
-
-using namespace conf;
-
-void read_rule(Compiler& compiler, Scope& scope, const Statement& statement) {
-  shared::read_access_rule(compiler, scope, scope.write<shared::AccessSettings>(), statement);
-}
 
 PhaseResult check(Request& request) {
   const auto& settings = request.settings<shared::AccessSettings>();
@@ -35,26 +27,9 @@ PhaseResult check(Request& request) {
   return PhaseResult::status(403);
 }
 
-constexpr uint32_t kPlaces = kHttpServerLocation | kLimitExcept;
+constexpr auto kDirectives = shared::access_rows(conf::kHttpServerLocation | conf::kLimitExcept);
 
-constexpr Directive kDirectives[] = {
-    {.name = "allow",
-     .where = kPlaces,
-     .args = {1, 1},
-     .repeat = Repeat::collect,
-     .merge = Merge::replace_list,
-     .set = read_rule,
-     .doc = "Lets clients of this address or network in."},
-    {.name = "deny",
-     .where = kPlaces,
-     .args = {1, 1},
-     .repeat = Repeat::collect,
-     .merge = Merge::replace_list,
-     .set = read_rule,
-     .doc = "Refuses clients of this address or network."},
-};
-
-void complete(Compiler& compiler, Scope&) {
+void complete(conf::Compiler& compiler, conf::Scope&) {
   builder(compiler).add_phase_handler(Phase::access, check);
 }
 

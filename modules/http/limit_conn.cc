@@ -5,6 +5,7 @@
 #include "engine/http/tunnel_handover.h"
 #include "modules/http/limit_status.h"
 #include "modules/http/modules.h"
+#include "modules/shared/rows.h"
 
 // ngx_http_limit_conn_module: registers the shared connection limits with http.
 namespace weir::http {
@@ -70,40 +71,19 @@ std::unique_ptr<LateLog> keep_for_tunnel(Request& request) {
   return std::make_unique<TunnelCount>(std::move(state->counted));
 }
 
-constexpr Directive kDirectives[] = {
-    {.name = "limit_conn_zone",
-     .where = kHttp,
-     .args = {2, 2},
-     .repeat = Repeat::collect,
-     .set = read_zone,
-     .doc = "Shared memory in which requests under way are counted, by a key."},
-    {.name = "limit_conn",
-     .where = kHttpServerLocation,
-     .args = {2, 2},
-     .repeat = Repeat::collect,
-     .merge = Merge::replace_list,
-     .set = read_limit,
-     .doc = "At most this many requests under way at once, for each key of the zone."},
-    {.name = "limit_conn_log_level",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .initial = "error",
-     .set = into<&shared::ConnectionLimitSettings::log_level>,
-     .doc = "The level at which refusals are logged."},
+constexpr auto kShared = shared::limit_conn_rows(
+    kHttp, kHttpServerLocation, read_zone, read_limit,
+    {.zone = "Shared memory in which requests under way are counted, by a key.",
+     .limit = "At most this many requests under way at once, for each key of the zone."});
+constexpr Directive kOwn[] = {
     {.name = "limit_conn_status",
      .where = kHttpServerLocation,
      .args = {1, 1},
      .initial = "503",
      .set = read_limit_status<&LimitConnStatus::status>,
      .doc = "The status of refused requests."},
-    {.name = "limit_conn_dry_run",
-     .where = kHttpServerLocation,
-     .args = {1, 1},
-     .form = Form::flag,
-     .initial = "off",
-     .set = into<&shared::ConnectionLimitSettings::dry_run>,
-     .doc = "Counts and logs, and refuses nothing."},
 };
+constexpr auto kDirectives = join_rows(kShared, kOwn);
 
 void prepare(Compiler& compiler, Scope&) {
   Variable status;

@@ -7,8 +7,9 @@
 
 namespace weir::shared {
 
-void read_access_rule(conf::Compiler& compiler, const conf::Scope& scope, AccessSettings& settings,
+void read_access_rule(conf::Compiler& compiler, conf::Scope& scope,
                       const conf::Statement& statement) {
+  auto& settings = scope.write<AccessSettings>();
   if (settings.scope != &scope) {
     settings.rules.clear();
     settings.scope = &scope;

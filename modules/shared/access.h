@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "confparse/address.h"
@@ -22,8 +23,22 @@ struct AccessSettings {
 };
 
 // Reads `allow` or `deny`, told apart by the statement's name.
-void read_access_rule(conf::Compiler& compiler, const conf::Scope& scope, AccessSettings& settings,
+void read_access_rule(conf::Compiler& compiler, conf::Scope& scope,
                       const conf::Statement& statement);
+
+constexpr std::array<conf::Directive, 2> access_rows(uint32_t where) {
+  conf::Directive allow{.name = "allow",
+                        .where = where,
+                        .args = {1, 1},
+                        .repeat = conf::Repeat::collect,
+                        .merge = conf::Merge::replace_list,
+                        .set = read_access_rule,
+                        .doc = "Lets clients of this address or network in."};
+  conf::Directive deny = allow;
+  deny.name = "deny";
+  deny.doc = "Refuses clients of this address or network.";
+  return {allow, deny};
+}
 
 enum class AccessVerdict : uint8_t { no_rule, allowed, denied };
 AccessVerdict judge(const AccessSettings& settings, const net::Address& client);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -19,6 +20,20 @@ namespace weir::shared {
 
 // Words of limit_conn_log_level and limit_req_log_level.
 enum class LimitLogLevel : uint8_t { info, notice, warn, error };
+
+}  // namespace weir::shared
+
+template <>
+struct weir::conf::EnumWords<weir::shared::LimitLogLevel> {
+  static constexpr std::pair<std::string_view, weir::shared::LimitLogLevel> words[] = {
+      {"info", weir::shared::LimitLogLevel::info},
+      {"notice", weir::shared::LimitLogLevel::notice},
+      {"warn", weir::shared::LimitLogLevel::warn},
+      {"error", weir::shared::LimitLogLevel::error}};
+};
+
+namespace weir::shared {
+
 Severity severity_of(LimitLogLevel level);
 
 struct ConnectionCount : zone::Entry {
@@ -62,6 +77,46 @@ class ConnectionLimitZones {
   std::string_view kind_;
   std::map<const zone::Zone*, std::shared_ptr<ConnectionLimitZone>> zones_;
 };
+
+struct LimitConnDocs {
+  std::string_view zone, limit;
+};
+
+// The rows, but for the subsystem's top (`main`), where else they may stand, and what its
+// ConnectionLimitZones do with zones and limits.
+constexpr std::array<conf::Directive, 4> limit_conn_rows(uint32_t main, uint32_t where,
+                                                         conf::SetFunction read_zone,
+                                                         conf::SetFunction read_limit,
+                                                         LimitConnDocs docs) {
+  return {{
+      {.name = "limit_conn_zone",
+       .where = main,
+       .args = {2, 2},
+       .repeat = conf::Repeat::collect,
+       .set = read_zone,
+       .doc = docs.zone},
+      {.name = "limit_conn",
+       .where = where,
+       .args = {2, 2},
+       .repeat = conf::Repeat::collect,
+       .merge = conf::Merge::replace_list,
+       .set = read_limit,
+       .doc = docs.limit},
+      {.name = "limit_conn_log_level",
+       .where = where,
+       .args = {1, 1},
+       .initial = "error",
+       .set = conf::into<&ConnectionLimitSettings::log_level>,
+       .doc = "The level at which refusals are logged."},
+      {.name = "limit_conn_dry_run",
+       .where = where,
+       .args = {1, 1},
+       .form = conf::Form::flag,
+       .initial = "off",
+       .set = conf::into<&ConnectionLimitSettings::dry_run>,
+       .doc = "Counts and logs, and refuses nothing."},
+  }};
+}
 
 enum class ConnectionVerdict : uint8_t { none, passed, rejected, rejected_dry_run };
 // $limit_conn_status.
@@ -119,12 +174,3 @@ class CountedConnection {
 };
 
 }  // namespace weir::shared
-
-template <>
-struct weir::conf::EnumWords<weir::shared::LimitLogLevel> {
-  static constexpr std::pair<std::string_view, weir::shared::LimitLogLevel> words[] = {
-      {"info", weir::shared::LimitLogLevel::info},
-      {"notice", weir::shared::LimitLogLevel::notice},
-      {"warn", weir::shared::LimitLogLevel::warn},
-      {"error", weir::shared::LimitLogLevel::error}};
-};

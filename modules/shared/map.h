@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -7,6 +8,7 @@
 
 #include "confparse/compiler.h"
 #include "confparse/pattern.h"
+#include "confparse/setters.h"
 #include "confparse/template.h"
 #include "confparse/variables.h"
 
@@ -53,5 +55,34 @@ class Map {
   bool volatile_ = false;
   bool failed_ = false;
 };
+
+struct MapTuning {
+  conf::Number hash_max_size, hash_bucket_size;
+};
+
+// The rows, but for where they may stand; `set` keeps what define() gives.
+constexpr std::array<conf::Directive, 3> map_rows(uint32_t where, conf::SetFunction set) {
+  return {{
+      {.name = "map",
+       .where = where,
+       .args = {2, 2},
+       .form = conf::Form::block,
+       .repeat = conf::Repeat::collect,
+       .set = set,
+       .doc = "Defines a variable whose value depends on another's."},
+      {.name = "map_hash_max_size",
+       .where = where,
+       .args = {1, 1},
+       .initial = "2048",
+       .set = conf::into<&MapTuning::hash_max_size>,
+       .doc = "Checked; tables size themselves."},
+      {.name = "map_hash_bucket_size",
+       .where = where,
+       .args = {1, 1},
+       .initial = "64",
+       .set = conf::into<&MapTuning::hash_bucket_size>,
+       .doc = "Checked; tables size themselves."},
+  }};
+}
 
 }  // namespace weir::shared

@@ -36,9 +36,9 @@ inline constexpr std::string_view kJoined{Joined<Prefix, Name>::kText.data(),
                                           Joined<Prefix, Name>::kText.size()};
 
 // The rows of several lists, as a module's `directives` wants them.
-template <size_t... Sizes>
-constexpr auto join_rows(const conf::Directive (&... lists)[Sizes]) {
-  std::array<conf::Directive, (Sizes + ...)> all{};
+template <class... Lists>
+constexpr auto join_rows(const Lists&... lists) {
+  std::array<conf::Directive, (sizeof(Lists) + ...) / sizeof(conf::Directive)> all{};
   size_t at = 0;
   const auto append = [&all, &at](const auto& list) {
     for (const conf::Directive& row : list) all[at++] = row;

@@ -9,12 +9,6 @@ namespace weir::stream {
 
 namespace {
 
-using namespace conf;
-
-void read_rule(Compiler& compiler, Scope& scope, const Statement& statement) {
-  shared::read_access_rule(compiler, scope, scope.write<shared::AccessSettings>(), statement);
-}
-
 PhaseResult check(Session& session) {
   const auto& settings = session.settings<shared::AccessSettings>();
   switch (shared::judge(settings, session.peer())) {
@@ -29,24 +23,9 @@ PhaseResult check(Session& session) {
   return PhaseResult::end(403);
 }
 
-constexpr Directive kDirectives[] = {
-    {.name = "allow",
-     .where = kStream | kStreamServer,
-     .args = {1, 1},
-     .repeat = Repeat::collect,
-     .merge = Merge::replace_list,
-     .set = read_rule,
-     .doc = "Lets clients of this address or network in."},
-    {.name = "deny",
-     .where = kStream | kStreamServer,
-     .args = {1, 1},
-     .repeat = Repeat::collect,
-     .merge = Merge::replace_list,
-     .set = read_rule,
-     .doc = "Refuses clients of this address or network."},
-};
+constexpr auto kDirectives = shared::access_rows(conf::kStream | conf::kStreamServer);
 
-void complete(Compiler& compiler, Scope&) {
+void complete(conf::Compiler& compiler, conf::Scope&) {
   builder(compiler).add_phase_handler(Phase::access, check);
 }
 

@@ -48,36 +48,10 @@ Value get_status(VariableSource& source, const Variable&) {
   return Value::of(shared::text_of(state->verdict));
 }
 
-constexpr uint32_t kBoth = kStream | kStreamServer;
-
-constexpr Directive kDirectives[] = {
-    {.name = "limit_conn_zone",
-     .where = kStream,
-     .args = {2, 2},
-     .repeat = Repeat::collect,
-     .set = read_zone,
-     .doc = "Shared memory in which open sessions are counted, by a key."},
-    {.name = "limit_conn",
-     .where = kBoth,
-     .args = {2, 2},
-     .repeat = Repeat::collect,
-     .merge = Merge::replace_list,
-     .set = read_limit,
-     .doc = "At most this many open sessions, for each key of the zone."},
-    {.name = "limit_conn_log_level",
-     .where = kBoth,
-     .args = {1, 1},
-     .initial = "error",
-     .set = into<&shared::ConnectionLimitSettings::log_level>,
-     .doc = "The level at which refusals are logged."},
-    {.name = "limit_conn_dry_run",
-     .where = kBoth,
-     .args = {1, 1},
-     .form = Form::flag,
-     .initial = "off",
-     .set = into<&shared::ConnectionLimitSettings::dry_run>,
-     .doc = "Counts and logs, and refuses nothing."},
-};
+constexpr auto kDirectives = shared::limit_conn_rows(
+    kStream, kStream | kStreamServer, read_zone, read_limit,
+    {.zone = "Shared memory in which open sessions are counted, by a key.",
+     .limit = "At most this many open sessions, for each key of the zone."});
 
 void prepare(Compiler& compiler, Scope&) {
   define(compiler, {.name = "limit_conn_status", .get = get_status, .cacheable = false});

@@ -1,6 +1,5 @@
 #include "modules/shared/map.h"
 
-#include "confparse/setters.h"
 #include "engine/stream/builder.h"
 #include "modules/stream/modules.h"
 
@@ -9,38 +8,12 @@ namespace weir::stream {
 
 namespace {
 
-using namespace conf;
-
-struct MapTuning {
-  Number hash_max_size, hash_bucket_size;
-};
-
-void read_map(Compiler& compiler, Scope&, const Statement& statement) {
+void read_map(conf::Compiler& compiler, conf::Scope&, const conf::Statement& statement) {
   auto map = shared::Map::define(compiler, statement);
   if (map) builder(compiler).graph().keep(std::move(map));
 }
 
-constexpr Directive kDirectives[] = {
-    {.name = "map",
-     .where = kStream,
-     .args = {2, 2},
-     .form = Form::block,
-     .repeat = Repeat::collect,
-     .set = read_map,
-     .doc = "Defines a variable whose value depends on another's."},
-    {.name = "map_hash_max_size",
-     .where = kStream,
-     .args = {1, 1},
-     .initial = "2048",
-     .set = into<&MapTuning::hash_max_size>,
-     .doc = "Checked; tables size themselves."},
-    {.name = "map_hash_bucket_size",
-     .where = kStream,
-     .args = {1, 1},
-     .initial = "64",
-     .set = into<&MapTuning::hash_bucket_size>,
-     .doc = "Checked; tables size themselves."},
-};
+constexpr auto kDirectives = shared::map_rows(conf::kStream, read_map);
 
 }  // namespace
 
