@@ -20,6 +20,7 @@ std::span<const conf::Module* const> all_modules() {
       &http::kLogModule,
       &http::kHttp2Module,
       &http::kUpstreamModule,
+      &http::kUpstreamStickyModule,
       &http::kSslModule,
       &http::kIndexModule,
       &http::kStaticModule,

@@ -161,6 +161,7 @@ Task<PhaseResult> GatewayRun::run() {
   upstream::Subject subject;
   subject.variables = &request_;
   subject.client = &request_.client();
+  if (cluster_->sticky) find_binding(subject);
   selection_ = resolved_ ? worker_.upstreams.select_once(*cluster_)
                          : worker_.upstreams.select(*cluster_, subject);
   if (settings_.next_upstream_tries.value > 0) {
@@ -554,6 +555,7 @@ void GatewayRun::end_attempt(upstream::Selection::Result result) {
     attempt.response_time = static_cast<int64_t>(worker_.loop.now() - attempt_started_);
   }
   update_counts();
+  if (learning_) learn_session();
   if (selection_ && attempt.header_time >= 0) {
     selection_->note_times(static_cast<uint64_t>(attempt.header_time),
                            static_cast<uint64_t>(attempt.response_time));

@@ -277,6 +277,7 @@ PhaseResult GatewayRun::begin_tunnel() {
   options.error_log = request_.settings<CoreSettings>().error_log;
   std::unique_ptr<TunnelHandover> client = request_.begin_tunnel();
   if (!client) return finish(499);
+  if (learning_) learn_session();
   Chain early = connection_->take_raw(*exchange_);
   std::unique_ptr<net::Stream> stream = connection_->take_stream();
   drop_connection();

@@ -97,6 +97,7 @@ bool GatewayRun::take_head() {
     if (const auto rate = conf::parse_size(text)) rate_ = *rate;
   }
   relay_started_ = worker_.loop.now();
+  if (cluster_->sticky) bind_client();
   plan_.finish_head(request_);
   return true;
 }
@@ -175,6 +176,7 @@ void GatewayRun::take_field(const Header& header) {
 
 PhaseResult GatewayRun::accel_redirect(std::string_view target) {
   Response& response = request_.response();
+  if (cluster_->sticky) bind_client();
   end_attempt(upstream::Selection::Result::ok);
   // Its body is not wanted: the connection can go back when it has come whole already.
   if (exchange_->ended) release_connection();

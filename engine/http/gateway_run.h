@@ -92,6 +92,14 @@ class GatewayRun {
   void take_accel(const Header& header);
   PhaseResult accel_redirect(std::string_view target);
 
+  // --- gateway_sticky.cc: clients that stay with a server; only where the group is `sticky`
+  // The server that this request is bound to.
+  void find_binding(upstream::Subject& subject);
+  // The response head goes to the client: so does a cookie, or a session begins.
+  void bind_client();
+  void learn_session();
+  void set_sticky_cookie(const upstream::StickyPolicy& policy, std::string_view server);
+
   // --- gateway_relay.cc: the body
   Task<PhaseResult> relay();
   void spool(Chain&& data);
@@ -145,6 +153,8 @@ class GatewayRun {
   uint64_t rate_ = 0;
   uint64_t relayed_ = 0;
   uint64_t relay_started_ = 0;
+  // A session may begin at the end of this answer, bound to this server.
+  const upstream::Selection::StickyName* learning_ = nullptr;
   Chain stored_;  // body bytes the client cannot take yet
   Spool spool_;
 };

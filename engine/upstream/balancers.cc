@@ -276,9 +276,7 @@ class Random final : public RoundRobin {
   uint32_t looked_ = 0;
 };
 
-}  // namespace
-
-std::unique_ptr<Selection> make_selection(Ref<PeerSet> peers, const Cluster& cluster,
+std::unique_ptr<RoundRobin> make_balancer(Ref<PeerSet> peers, const Cluster& cluster,
                                           const Subject& subject, const BalancerClock& clock) {
   const Balancing& balancing = cluster.balancing;
   const auto key = [&] {
@@ -301,6 +299,15 @@ std::unique_ptr<Selection> make_selection(Ref<PeerSet> peers, const Cluster& clu
       return std::make_unique<Random>(std::move(peers), clock, balancing);
   }
   return std::make_unique<RoundRobin>(std::move(peers), clock);
+}
+
+}  // namespace
+
+std::unique_ptr<Selection> make_selection(Ref<PeerSet> peers, const Cluster& cluster,
+                                          const Subject& subject, const BalancerClock& clock) {
+  std::unique_ptr<RoundRobin> balancer = make_balancer(std::move(peers), cluster, subject, clock);
+  if (subject.bound_to_digest || !subject.bound_to.empty()) balancer->bind(subject);
+  return balancer;
 }
 
 }  // namespace weir::upstream

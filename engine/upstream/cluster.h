@@ -13,6 +13,8 @@
 
 namespace weir::upstream {
 
+struct StickyPolicy;
+
 // One `server` line of an upstream block, or the host of a proxy_pass. A name with several
 // addresses is one Server with several of them; each address is a peer to the balancer.
 struct Server {
@@ -24,6 +26,9 @@ struct Server {
   uint64_t fail_timeout_milliseconds = 10000;
   bool backup = false;
   bool down = false;
+  bool drain = false;  // serves none but those that are bound to it
+  // By which bound clients know it; empty: the MD5 of the address.
+  std::string route;
   // `resolve`: the addresses of `host` are followed while they change; `addresses` is empty.
   bool resolve = false;
   std::string host;
@@ -78,7 +83,8 @@ struct Cluster {
   std::vector<Server> servers;
   Method method = Method::round_robin;
   Balancing balancing;
-  std::shared_ptr<zone::Zone> zone;  // null: every worker for itself
+  std::shared_ptr<const StickyPolicy> sticky;  // null: clients are not bound to servers
+  std::shared_ptr<zone::Zone> zone;            // null: every worker for itself
   // Who is asked for servers with `resolve`: the words of the directive.
   std::vector<std::string> resolver;
   int64_t resolver_timeout = -1;  // milliseconds; -1 while reading: that of the block around

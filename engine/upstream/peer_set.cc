@@ -68,9 +68,10 @@ PeerSet::PeerSet(const Cluster& cluster, const PeerSet* old)
   std::vector<bool> taken_backup(old ? old->backup.size() : 0);
   for (const Server& server : cluster.servers) {
     add_peers(server, old, server.backup ? taken_backup : taken_primary);
-    if (!server.down) tries_ += static_cast<uint32_t>(server.addresses.size());
+    if (!server.down && !server.drain) tries_ += static_cast<uint32_t>(server.addresses.size());
   }
   for (const WeightedPeer& peer : primary) total_weight_ += peer.weight;
+  if (cluster.sticky) add_sticky_names(cluster);
   if (!mapping_) return;
   size_t number = 0;
   for_each([&](WeightedPeer& peer) {
@@ -122,7 +123,8 @@ void PeerSet::add_peers(const Server& server, const PeerSet* old, std::vector<bo
     peer.max_connections = server.max_connections;
     peer.max_fails = server.max_fails;
     peer.fail_timeout = static_cast<int64_t>(server.fail_timeout_milliseconds / 1000);
-    peer.down = server.down;
+    peer.down = server.down || server.drain;
+    peer.drain = server.drain && !server.down;
     peer.name = name;
     const auto* before = !old ? nullptr : server.backup ? &old->backup : &old->primary;
     if (!mapping_) {
@@ -132,6 +134,32 @@ void PeerSet::add_peers(const Server& server, const PeerSet* old, std::vector<bo
     }
     (server.backup ? backup : primary).push_back(std::move(peer));
   }
+}
+
+void PeerSet::add_sticky_names(const Cluster& cluster) {
+  for (const bool backup : {false, true}) {
+    for (const Server& server : cluster.servers) {
+      if (server.backup != backup) continue;
+      for (const net::Address& address : server.addresses) {
+        Selection::StickyName name;
+        name.text = server.route.empty() ? hexadecimal(md5(address.text())) : server.route;
+        name.digest = md5(name.text);
+        sticky_names.push_back(std::move(name));
+      }
+    }
+  }
+}
+
+size_t PeerSet::find_bound(const Subject& subject) const {
+  size_t index = 0;
+  for (; index < sticky_names.size(); ++index) {
+    const Selection::StickyName& name = sticky_names[index];
+    if (subject.bound_to_digest ? name.digest == *subject.bound_to_digest
+                                : name.text == subject.bound_to) {
+      break;
+    }
+  }
+  return index;
 }
 
 template <class Visit>

@@ -72,8 +72,9 @@ struct WeightedPeer {
   uint32_t max_connections = 0;
   uint32_t max_fails = 1;
   int64_t fail_timeout = 10;  // seconds
-  bool down = false;
-  uint32_t name = 0;  // number of its server's name: equal names, equal numbers
+  bool down = false;          // or draining
+  bool drain = false;         // not down: for those that are bound to it
+  uint32_t name = 0;          // number of its server's name: equal names, equal numbers
   // Touched under a PeerSet::Guard only.
   PeerState* state = nullptr;
   Ref<OwnPeerState> own;   // where it is, without a zone
@@ -99,9 +100,13 @@ class PeerSet : public RefCounted {
 
   std::vector<WeightedPeer> primary;
   std::vector<WeightedPeer> backup;
+  // Where the group is `sticky`: names of the primary peers, then of the backup ones.
+  std::vector<Selection::StickyName> sticky_names;
+  // The first peer that `subject` is bound to, as a number in sticky_names; or their count.
+  size_t find_bound(const Subject& subject) const;
   // A single peer is never taken out of service.
   bool single() const { return backup.empty() && primary.size() == 1; }
-  // How many attempts an exchange has: servers that are not down.
+  // How many attempts an exchange has: servers that are not down or draining.
   uint32_t tries() const { return tries_; }
   uint64_t total_weight() const { return total_weight_; }  // of the primary ones
   // Sorted by hash, made at first use.
@@ -121,6 +126,7 @@ class PeerSet : public RefCounted {
 
  private:
   void add_peers(const Server& server, const PeerSet* old, std::vector<bool>& taken);
+  void add_sticky_names(const Cluster& cluster);
   template <class Visit>
   void for_each(Visit visit);
   void find_shared(zone::Locked<SharedPeers>& shared);

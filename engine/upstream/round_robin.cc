@@ -20,6 +20,9 @@ const Selection::Peer* RoundRobin::next() {
   const PeerSet::Guard guard(*peers_);
   if (current_) PeerSet::remove_connection(*current_, current_began_);
   current_ = nullptr;
+  if (bound_ != kNone) {
+    if (WeightedPeer* peer = take_bound()) return use(*peer);
+  }
   if (peers_->single()) {
     WeightedPeer& peer = peers_->primary[0];
     if (peer.down || full(peer)) return nullptr;
@@ -38,6 +41,7 @@ bool RoundRobin::to_backup() {
   if (group_ != &peers_->primary || peers_->backup.empty()) return false;
   group_ = &peers_->backup;
   clear_tried();
+  if (tried_backup_ != kNone) tried(tried_backup_) |= uint64_t{1} << (tried_backup_ % 64);
   return true;
 }
 
@@ -79,11 +83,46 @@ const Selection::Peer* RoundRobin::use(WeightedPeer& peer) {
 }
 
 bool RoundRobin::available(const WeightedPeer& peer, size_t index, int64_t now) {
-  if (was_tried(index)) return false;
-  if (peer.down || full(peer)) return false;
-  const PeerState& state = *peer.state;
-  return !(peer.max_fails && state.fails >= peer.max_fails &&
-           now - state.checked <= peer.fail_timeout);
+  return !was_tried(index) && !peer.down && serves(peer, now);
+}
+
+void RoundRobin::bind(const Subject& subject) {
+  const size_t index = peers_->find_bound(subject);
+  if (index == peers_->sticky_names.size()) return;
+  bound_ = static_cast<uint32_t>(index);
+  const size_t primary = peers_->primary.size();
+  if ((index < primary ? peers_->primary[index] : peers_->backup[index - primary]).drain) ++tries_;
+}
+
+// Once: if this peer fails, the others' turn comes as if there were no binding.
+WeightedPeer* RoundRobin::take_bound() {
+  const int64_t now = clock_.now();
+  const size_t primary = peers_->primary.size();
+  const Selection::StickyName& name = peers_->sticky_names[bound_];
+  size_t index = bound_;
+  bound_ = kNone;
+  for (; index < peers_->sticky_names.size(); ++index) {
+    if (peers_->sticky_names[index].digest != name.digest) continue;
+    const bool backup = index >= primary;
+    WeightedPeer& peer = backup ? peers_->backup[index - primary] : peers_->primary[index];
+    if (peer.down && !peer.drain) continue;
+    if (peers_->single() ? full(peer) : !serves(peer, now)) continue;
+    if (!backup) return take(index, now);
+    tried_backup_ = static_cast<uint32_t>(index - primary);
+    if (now - peer.state->checked > peer.fail_timeout) peer.state->checked = now;
+    return &peer;
+  }
+  return nullptr;
+}
+
+const Selection::StickyName* RoundRobin::sticky_name() const {
+  if (!current_ || peers_->sticky_names.empty()) return nullptr;
+  size_t index = 0;
+  while (index < peers_->primary.size() && &peers_->primary[index] != current_) ++index;
+  if (index == peers_->primary.size()) {
+    index += static_cast<size_t>(current_ - peers_->backup.data());
+  }
+  return &peers_->sticky_names[index];
 }
 
 WeightedPeer* RoundRobin::take(size_t index, int64_t now) {

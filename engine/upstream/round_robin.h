@@ -39,6 +39,9 @@ class RoundRobin : public Selection, public Pooled {
   uint32_t tries_left() const final { return tries_; }
   void limit_tries(uint32_t limit) final { tries_ = limit < tries_ ? limit : tries_; }
   void give_try_back() final { ++tries_; }
+  const StickyName* sticky_name() const final;
+  // The peer that `subject` is bound to is tried first. Before anything else.
+  void bind(const Subject& subject);
 
  protected:
   using Group = std::vector<WeightedPeer>;
@@ -59,6 +62,14 @@ class RoundRobin : public Selection, public Pooled {
   static bool full(const WeightedPeer& peer) {
     return peer.max_connections && peer.state->connections >= peer.max_connections;
   }
+  // Nothing but having been tried keeps it from being used.
+  bool serves(const WeightedPeer& peer, int64_t now) const {
+    if (full(peer)) return false;
+    const PeerState& state = *peer.state;
+    return !(peer.max_fails && state.fails >= peer.max_fails &&
+             now - state.checked <= peer.fail_timeout);
+  }
+  WeightedPeer* take_bound();
   void clear_tried();
   uint64_t& tried(size_t index) { return index < 64 ? first_tried_ : more_tried_[index / 64 - 1]; }
   const Selection::Peer* use(WeightedPeer& peer);
@@ -73,6 +84,9 @@ class RoundRobin : public Selection, public Pooled {
   WeightedPeer* current_ = nullptr;
   uint64_t current_began_ = 0;
   uint64_t header_milliseconds_ = 0, last_byte_milliseconds_ = 0;
+  static constexpr uint32_t kNone = UINT32_MAX;
+  uint32_t bound_ = kNone;         // in PeerSet::sticky_names
+  uint32_t tried_backup_ = kNone;  // bound peer, tried before the backup group's turn
   uint32_t tries_;
   bool timed_ = false;
 };

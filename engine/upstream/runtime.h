@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/md5.h"
 #include "engine/event/timer.h"
 #include "engine/upstream/cluster.h"
 
@@ -20,6 +21,9 @@ namespace weir::upstream {
 struct Subject {
   conf::VariableSource* variables = nullptr;  // evaluates `hash KEY`
   const net::Address* client = nullptr;       // ip_hash
+  // sticky: the server that the client is bound to, by name, or by the MD5 of it. It is used first.
+  std::string_view bound_to;
+  const Md5Digest* bound_to_digest = nullptr;
 };
 
 // Which peers an exchange has tried, and what the balancer says next. One per request that goes
@@ -29,6 +33,11 @@ class Selection {
   struct Peer {
     net::Address address;
     std::string text;  // "127.0.0.1:8080", for $upstream_addr; lives as long as the Selection
+  };
+  // By what bound clients know a server.
+  struct StickyName {
+    std::string text;
+    Md5Digest digest;
   };
   virtual ~Selection() = default;
   // A peer to try, or null: no live upstreams (nginx: "no live upstreams while connecting to
@@ -50,6 +59,8 @@ class Selection {
   virtual void limit_tries(uint32_t limit) = 0;
   // A pooled connection turned out to be closed: that attempt was not one.
   virtual void give_try_back() = 0;
+  // Of the peer in use, where the group is `sticky`; else null. Lives as long as the Selection.
+  virtual const StickyName* sticky_name() const { return nullptr; }
 };
 
 class Pool;

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "engine/http/connection_facts.h"
+#include "engine/http/cookie.h"
 #include "engine/http/core_settings.h"
 #include "engine/http/files.h"
 #include "engine/http/graph.h"
@@ -138,35 +139,9 @@ Value get_joined_field(VariableSource& source, const Variable& variable) {
                        ", ");
 }
 
-void skip_blanks(std::string_view& text) {
-  while (!text.empty() && text[0] == ' ') text.remove_prefix(1);
-}
-
-// A name stands at the start or after ';' or ','; its value goes on to the next ';'.
-std::optional<std::string_view> find_cookie(std::string_view rest, std::string_view name) {
-  while (!rest.empty()) {
-    if (rest.size() > name.size() && conf::equal_without_case(rest.substr(0, name.size()), name)) {
-      rest.remove_prefix(name.size());
-      skip_blanks(rest);
-      if (rest.starts_with('=')) {
-        rest.remove_prefix(1);
-        skip_blanks(rest);
-        return rest.substr(0, rest.find(';'));
-      }
-    }
-    rest.remove_prefix(std::min(rest.find_first_of(";,"), rest.size() - 1) + 1);
-    skip_blanks(rest);
-  }
-  return std::nullopt;
-}
-
 Value get_cookie(VariableSource& source, const Variable& variable) {
-  const std::string_view name = variable.suffix();
-  for (const Header& field : request_of(source).headers()) {
-    if (field.id != HeaderId::cookie) continue;
-    if (auto value = find_cookie(field.value, name)) return Value::of(*value);
-  }
-  return Value::none();
+  const auto value = find_cookie(request_of(source).headers(), variable.suffix());
+  return value ? Value::of(*value) : Value::none();
 }
 
 Value get_content_length(VariableSource& source, const Variable&) {

@@ -111,7 +111,7 @@ inline constexpr conf::Directive kServerRow = {
     .set = set_in_upstream<read_server>,
     .doc =
         "Adds a server to the group: weight=, max_conns=, max_fails=, fail_timeout=, backup, "
-        "down, resolve."};
+        "down, resolve; in http route=, drain."};
 inline constexpr conf::Directive kZoneRow = {
     .name = "zone",
     .args = {1, 2},

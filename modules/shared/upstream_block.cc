@@ -26,7 +26,7 @@ bool take_number(std::string_view text, std::string_view key, std::optional<int6
   return true;
 }
 
-bool read_parameter(std::string_view text, Server& server) {
+bool read_parameter(const UpstreamBlock& block, std::string_view text, Server& server) {
   std::optional<int64_t> value;
   if (take_number(text, "weight=", value)) {
     if (!value || *value == 0) return false;
@@ -52,6 +52,12 @@ bool read_parameter(std::string_view text, Server& server) {
   if (text == "backup") return server.backup = true;
   if (text == "down") return server.down = true;
   if (text == "resolve") return server.resolve = true;
+  if (block.is_stream) return false;
+  if (text == "drain") return server.drain = true;
+  if (text.starts_with("route=")) {
+    server.route = text.substr(6);
+    return !server.route.empty();
+  }
   return false;
 }
 
@@ -66,7 +72,7 @@ void read_server(Compiler& compiler, UpstreamBlock& block, const Statement& at) 
       return compiler.error(at, "balancing method does not support parameter \"backup\"",
                             "hash, ip_hash and random know no backup servers", &at.words[i + 1]);
     }
-    if (!read_parameter(at.argument(i), server)) {
+    if (!read_parameter(block, at.argument(i), server)) {
       return compiler.invalid_parameter(at, at.words[i + 1]);
     }
   }

@@ -19,7 +19,8 @@ struct UpstreamBlock {
   bool is_stream = false;
 };
 
-// server ADDRESS [weight=] [max_conns=] [max_fails=] [fail_timeout=] [backup] [down] [resolve]
+// server ADDRESS [weight=] [max_conns=] [max_fails=] [fail_timeout=] [backup] [down] [resolve]; in
+// http [route=] [drain]
 void read_server(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);
 // resolver ADDRESS …, resolver_timeout TIME
 void read_block_resolver(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);
