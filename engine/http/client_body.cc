@@ -144,6 +144,10 @@ void ClientBody::send_continue() {
   exchange_.main().send_interim(100, none);
 }
 
+bool ClientBody::came_whole() const {
+  return mode_ == Mode::waiting && ended_ && exchange_.fits_head_buffer(received_);
+}
+
 // --- from the codec
 
 void ClientBody::on_data(Slice data) {
@@ -223,6 +227,7 @@ void ClientBody::check_size(uint64_t now) {
   reader_->log(Severity::error, "client intended to send too large chunked body: " +
                                     std::to_string(received_ - now) + "+" + std::to_string(now) +
                                     " bytes");
+  received_ -= now;
   refuse(413);
 }
 

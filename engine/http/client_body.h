@@ -26,6 +26,8 @@ class ClientBody final : public RequestBody {
   // client_body_early_read: read_all() for a server, whose client_body_in_file_only does not count.
   Task<int> read_early(Request& request);
   bool is_kept() const override { return mode_ == Mode::storing; }
+  bool came_whole() const override;
+  bool is_dropped() const override { return mode_ == Mode::discarding && length_at_discard_ == 0; }
   const Chain& stored() const override { return stored_; }
   uint64_t stored_bytes() const override { return stored_.bytes(); }
   std::string_view temp_file_name() const override { return file_name_; }

@@ -107,7 +107,7 @@ Task<int> GatewayRun::prepare_body() {
   }
   const bool replayable =
       settings_.request_buffering || body.is_kept() || plan_.has_own_body ||
-      !settings_.pass_request_body ||
+      !settings_.pass_request_body || body.came_whole() ||
       (body.length().kind == BodyLength::Kind::chunked && !plan_.can_stream_unknown_length);
   if (!replayable) {
     body.begin_streaming(request_);

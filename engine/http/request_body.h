@@ -32,6 +32,11 @@ class RequestBody {
   virtual Task<int> read_all(Request& request) = 0;
   // Somebody reads, or has read, all of it (client_body_early_read): it will not be streamed.
   virtual bool is_kept() const { return false; }
+  // Nobody asked yet, and all of it is there, no larger than what a head may be: to store it costs
+  // nothing, whoever wanted to stream it.
+  virtual bool came_whole() const { return false; }
+  // Nobody wanted it: nothing of it counts.
+  virtual bool is_dropped() const { return false; }
   // After read_all: the whole body: memory slices, then a file range. Copy before consuming.
   virtual const Chain& stored() const = 0;
   virtual uint64_t stored_bytes() const = 0;

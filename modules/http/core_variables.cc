@@ -149,9 +149,9 @@ Value get_content_length(VariableSource& source, const Variable&) {
   if (const Header* field = request.headers().find(HeaderId::content_length))
     return Value::of(field->value);
   const RequestBody& body = request.body();
-  if (body.length().kind == BodyLength::Kind::chunked && body.ended())
-    return number_value(request, body.received());
-  return Value::none();
+  if (body.length().kind != BodyLength::Kind::chunked) return Value::none();
+  if (body.is_dropped()) return body.error() ? Value::none() : Value::of("0");
+  return body.ended() || body.error() ? number_value(request, body.received()) : Value::none();
 }
 
 Value get_host(VariableSource& source, const Variable&) {

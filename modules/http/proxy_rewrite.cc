@@ -83,7 +83,7 @@ std::vector<Attribute> parse_cookie(std::string_view text) {
       attribute.value = trim(piece.substr(equals + 1));
       attribute.has_value = true;
     }
-    if (!attribute.key.empty() || attribute.has_value) attributes.push_back(attribute);
+    attributes.push_back(attribute);  // empty ones too: they stay
     if (end == std::string_view::npos) return attributes;
     text.remove_prefix(end + 1);
   }
@@ -124,7 +124,7 @@ void apply_flag(Request& request, std::vector<Attribute>& attributes, std::strin
     if (!known.add) {
       remove_attribute(attributes, known.key);
     } else if (at != attributes.end()) {
-      if (wanted.has_value || at->has_value) *at = wanted;
+      if (wanted.has_value) *at = wanted;
     } else {
       attributes.push_back(wanted);
     }
@@ -156,7 +156,7 @@ std::string_view rewrite_cookie(Request& request, const ProxySettings& settings,
     return value;
   }
   std::vector<Attribute> attributes = parse_cookie(value);
-  if (attributes.empty() || !attributes[0].has_value) return value;
+  if (!attributes[0].has_value) return value;
   bool changed = false;
   for (size_t i = 1; i < attributes.size(); ++i) {
     Attribute& attribute = attributes[i];
