@@ -280,17 +280,11 @@ Answer<std::vector<SocketAddress>> DryWorld::resolve(const std::string& host, ui
 }
 
 Answer<UserIdentity> DryWorld::user(const std::string& name) {
-  if (look_up_) return user_of_system(name);
-  Answer<UserIdentity> answer;
-  answer.value = {geteuid(), getegid()};
-  return answer;
+  return user_of_system(name);
 }
 
 Answer<gid_t> DryWorld::group(const std::string& name) {
-  if (look_up_) return group_of_system(name);
-  Answer<gid_t> answer;
-  answer.value = getegid();
-  return answer;
+  return group_of_system(name);
 }
 
 // --- virtual -------------------------------------------------------------------------------------

@@ -65,10 +65,20 @@ class Confcheck(harness.TestCase):
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             result = self.check(
-                "user somebody-else;\nevents {}\nhttp { server {\n"
+                "events {}\nhttp { server {\n"
                 f"    listen 127.0.0.1:{taken.getsockname()[1]};\n"
                 "    location / { proxy_pass http://no-such-name.invalid:3000; }\n} }\n")
         self.assertEqual(result.returncode, 0, result.stderr)
+
+    @unittest.skipIf(os.geteuid(), "for others than root user is ignored, with a warning")
+    def test_users_and_groups_are_those_of_the_system(self):
+        for words, reason in (("somebody-else", 'getpwnam("somebody-else") failed'),
+                              ("root some-others", 'getgrnam("some-others") failed')):
+            result = self.check(f"events {{}}\nuser {words};\n")
+            self.assertEqual(result.returncode, 1)
+            self.assertEqual(result.stderr.splitlines()[0],
+                             f"nginx: [emerg] {reason} in {self.place.path('weir.conf')}:2")
+        self.assertEqual(self.check("user root;\nevents {}\n").returncode, 0)
 
     def test_every_problem_in_one_run(self):
         result = self.check("events {}\nhttp {\n    proxy_conect_timeout 3s;\n"

@@ -88,8 +88,9 @@ TEST_CASE("the dry world touches nothing") {
   DryWorld dry;
   CHECK(dry.resolve("nosuch.invalid", 80).value ==
         std::vector<SocketAddress>{address_of_text("127.0.0.1", 80)});
-  CHECK(dry.user("nobody-of-this-name").ok());
-  CHECK(dry.group("nobody-of-this-name").ok());
+  CHECK(dry.user("root").ok());
+  CHECK_FALSE(dry.user("nobody-of-this-name").ok());
+  CHECK_FALSE(dry.group("nobody-of-this-name").ok());
 }
 
 TEST_CASE("the virtual world is bounded") {

@@ -486,10 +486,24 @@ TEST_CASE("gateway: request bodies buffered and streamed") {
     gateway.group.servers[0].weight = 10;
     gateway.serve(other);
     gateway.values.request_buffering = false;
-    Client& client = gateway.ask("PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    Client& client = gateway.ask("PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabc");
     backend.accept()->until("abc");
     CHECK(status_of(receive_until(client, "\r\n\r\n")) == "502");
     CHECK_FALSE(other.waiting());
+  }
+  SECTION("not streamed where it came with its head") {
+    Backend other(gateway.rig.loop);
+    gateway.group.servers[0].weight = 10;
+    gateway.serve(other);
+    gateway.values.request_buffering = false;
+    Client& client = gateway.ask(
+        "PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "3\r\nabc\r\n0\r\n\r\n");
+    CHECK(contains(backend.accept()->until("abc"), "Content-Length: 3\r\n"));
+    const auto peer = other.accept();
+    peer->until("abc");
+    peer->send(kOk);
+    receive_until(client, "ok");
   }
 }
 
