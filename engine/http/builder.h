@@ -65,9 +65,4 @@ class ResourceList final : public conf::CompilerState {
   void want_temp_folder(const std::string& full_path);
 };
 
-struct TempPath;
-// client_body_temp_path, proxy_temp_path and their like: a folder and up to three levels; the
-// folder is wanted from the outside.
-void read_temp_path(conf::Compiler& compiler, const conf::Statement& statement, TempPath& to);
-
 }  // namespace weir::http

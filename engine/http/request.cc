@@ -255,8 +255,7 @@ PhaseResult Request::respond(int status, std::string_view content_type, std::str
 
 PhaseResult Request::redirect_client(int status, std::string_view location) {
   // An empty target is a field without a value, not no field.
-  const std::string_view empty = "";
-  response_.location = location.empty() ? empty : location;
+  response_.location = location.empty() ? std::string_view("") : location;
   return PhaseResult::status(status);
 }
 

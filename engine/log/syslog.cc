@@ -53,7 +53,7 @@ std::string resolve_server(std::string_view server, conf::World& world, std::str
     out = std::string(net::Address::unix_path(path).bytes());
     return {};
   }
-  const std::string invalid_port = "invalid port in syslog server " + quoted;
+  std::string invalid_port = "invalid port in syslog server " + quoted;
   const bool bracketed = server.starts_with('[');
   // An IPv6 address without brackets ends, for nginx too, at its first colon.
   if (bracketed || server.find(':') == server.rfind(':')) {
@@ -63,7 +63,7 @@ std::string resolve_server(std::string_view server, conf::World& world, std::str
       return {};
     }
   }
-  const std::string invalid_host = "invalid host in syslog server " + quoted;
+  std::string invalid_host = "invalid host in syslog server " + quoted;
   if (bracketed) {
     const size_t close = server.find(']');
     if (close == server.npos) return invalid_host;

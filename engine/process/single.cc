@@ -25,7 +25,7 @@ constexpr size_t kCompileStack = 8u << 20;
 class Single {
  public:
   Single(std::span<const conf::Module* const> modules, const Locations& locations, ProcessLog& log,
-         MemoryFile plan_file, Plan plan, OpenedResources resources)
+         MemoryFile plan_file, const Plan& plan, OpenedResources resources)
       : modules_(modules),
         locations_(locations),
         log_(log),

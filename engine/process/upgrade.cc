@@ -112,6 +112,7 @@ pid_t start_new_binary(const ListenerSet& listeners, ProcessLog& log) {
   std::vector<std::string> words = command_line();
   if (words.empty()) return -EINVAL;
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   std::vector<char*> variables{inherited.data()};

@@ -164,7 +164,7 @@ void WorkerProcess::compile_reload() {
     return;
   }
   reload_->running = true;
-  job.release();  // the thread's
+  static_cast<void>(job.release());  // the thread's
 }
 
 void WorkerProcess::reload_compiled() {

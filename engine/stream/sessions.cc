@@ -11,7 +11,7 @@ Sessions::~Sessions() {
 
 void Sessions::accept(int descriptor, const net::Address& peer, size_t resource) {
   auto session = std::make_unique<Session>(*this, peer, resource);
-  if (session->start(descriptor)) session.release();  // owns itself from here
+  if (session->start(descriptor)) static_cast<void>(session.release());  // owns itself from here
 }
 
 Session* Sessions::accept_datagram(DatagramClient& client, const net::Address& peer,

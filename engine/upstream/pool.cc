@@ -5,11 +5,11 @@ namespace weir::upstream {
 PooledConnection::PooledConnection() : idle_timer_(&PooledConnection::timed_out, this) {}
 
 PooledConnection::~PooledConnection() {
-  if (pool_) pool_->remove(*this).release();
+  if (pool_) static_cast<void>(pool_->remove(*this).release());
 }
 
 void PooledConnection::leave_pool() {
-  if (pool_) pool_->remove(*this).release();
+  if (pool_) static_cast<void>(pool_->remove(*this).release());
   delete this;
 }
 

@@ -19,7 +19,6 @@ namespace weir::core {
 
 namespace {
 
-using conf::Arity;
 using conf::Compiler;
 using conf::Directive;
 using conf::Form;

@@ -59,3 +59,12 @@ void set_error_log(Compiler&, Scope&, const Statement&);
 void define_variables(Compiler&);
 
 }  // namespace weir::http::core
+
+namespace weir::http {
+
+struct TempPath;
+// client_body_temp_path, proxy_temp_path and their like: a folder and up to three levels; the
+// folder is wanted from the outside (core_values.cc).
+void read_temp_path(conf::Compiler& compiler, const conf::Statement& statement, TempPath& to);
+
+}  // namespace weir::http

@@ -41,7 +41,6 @@ using conf::Directive;
 using conf::Form;
 using conf::into;
 using conf::kHttpServerLocation;
-using conf::kNoLimit;
 using conf::Merge;
 using conf::Repeat;
 

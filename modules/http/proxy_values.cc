@@ -3,14 +3,10 @@
 #include "confparse/address.h"
 #include "confparse/setters.h"
 #include "engine/http/builder.h"
+#include "modules/http/core.h"
 #include "modules/http/proxy.h"
 
 // Setters of the directives that have rules of their own, and what is settled per scope.
-namespace weir::http {
-// engine/http/builder.h
-void read_temp_path(conf::Compiler& compiler, const conf::Statement& statement, TempPath& to);
-}  // namespace weir::http
-
 namespace weir::http::proxy {
 namespace {
 

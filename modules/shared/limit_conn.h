@@ -137,7 +137,6 @@ class CountedConnection {
   template <class Log>
   ConnectionVerdict count(const ConnectionLimitSettings& settings, conf::VariableSource& source,
                           Log log) {
-    std::string problem;
     for (const ConnectionLimit& limit : settings.limits) {
       const std::string_view key = limit.zone->key.evaluate(source);
       if (key.empty()) continue;
