@@ -11,7 +11,6 @@ using namespace weir;
 using namespace weir::http;
 using namespace weir::http::test;
 using weir::test::Backend;
-using weir::test::Peer;
 using weir::test::run_for;
 using weir::test::run_until;
 

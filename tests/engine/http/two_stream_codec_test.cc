@@ -163,6 +163,8 @@ class FrameCodec final : public Codec {
             static_cast<unsigned char>(payload[0]) << 8 | static_cast<unsigned char>(payload[1]);
         receiver_.on_writable(stream);
         break;
+      default:
+        FAIL("a frame of the kind " << kind);
     }
   }
 

@@ -58,7 +58,8 @@ TEST_CASE("addresses parse and print as nginx prints them", "[address]") {
     CHECK(address->host_text() == row.host);
     CHECK(address->port() == row.port);
     CHECK(Address::from_bytes(address->bytes()) == *address);
-    Address copy = *address;
+    Address copy;
+    copy = *address;
     CHECK(copy == *address);
     CHECK(copy.hash() == address->hash());
   }

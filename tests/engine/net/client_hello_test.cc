@@ -75,7 +75,7 @@ TEST_CASE("client hello: every cut waits for more", "[net]") {
 
 TEST_CASE("client hello: what is none", "[net]") {
   CHECK(read("GET / HTTP/1.1\r\n").state == State::not_tls);
-  CHECK(read("\x15\x03\x01\x00\x02..").state == State::not_tls);
+  CHECK(read(std::string("\x15\x03\x01\x00\x02..", 7)).state == State::not_tls);
   CHECK(read(std::string("\x16\x02\x05\x00\x10", 5)).state == State::not_tls);
   CHECK(read("\x80\x2e\x01\x03\x01 ...").hello.version == 0x301);
   CHECK(read(record(std::string("\x02\x00\x00\x02..", 6))).state == State::broken);

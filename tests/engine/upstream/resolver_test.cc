@@ -94,7 +94,7 @@ class NameServer {
     size_t at = 12;
     while (at < query.size() && query[at] != 0) {
       if (!name.empty()) name += '.';
-      const auto length = static_cast<size_t>(query[at]);
+      const auto length = static_cast<uint8_t>(query[at]);
       name += query.substr(at + 1, length);
       at += length + 1;
     }

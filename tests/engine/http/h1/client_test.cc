@@ -34,7 +34,7 @@ struct Client {
 struct ResponseCase {
   std::string_view input;
   std::string_view expected;  // events behind "begin1 | "
-  std::string_view reason = "";
+  std::string_view reason = {};
   bool reusable = false;
   std::string_view method = "GET";
   bool close = false;  // the upstream closes behind it
