@@ -25,6 +25,8 @@ namespace detail {
 struct PromiseBase {
   std::coroutine_handle<>
       parent;  // resumed when this finishes, unless it finished inside its start
+  void (*told)(void* owner) = nullptr;  // of a root; the same
+  void* told_owner = nullptr;
   bool started_inline = false;
   bool finished = false;
   static void* operator new(size_t size) { return allocate_pooled(size); }
@@ -36,7 +38,9 @@ struct PromiseBase {
     std::coroutine_handle<> await_suspend(std::coroutine_handle<P> self) noexcept {
       auto& promise = self.promise();
       promise.finished = true;
-      if (promise.started_inline || !promise.parent) return std::noop_coroutine();
+      if (promise.started_inline) return std::noop_coroutine();
+      if (promise.told) promise.told(promise.told_owner);
+      if (!promise.parent) return std::noop_coroutine();
       return promise.parent;
     }
     void await_resume() noexcept {}
@@ -84,6 +88,16 @@ class [[nodiscard]] Task {
   // Runs a root task until it first suspends or finishes. Called once, from the loop's top level or
   // from plain code; result() after finished().
   void start() { handle_.resume(); }
+  // The same; when the task finishes later than here, `told` is called from inside it: not to
+  // destroy it there.
+  void start(void (*told)(void* owner), void* owner) {
+    auto& promise = handle_.promise();
+    promise.told = told;
+    promise.told_owner = owner;
+    promise.started_inline = true;
+    handle_.resume();
+    promise.started_inline = false;
+  }
   T result() { return handle_.promise().take(); }
 
   // Awaiting: starts the child; continues at once when it finished without suspending.

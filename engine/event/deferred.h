@@ -18,6 +18,8 @@ class Deferred {
   // Runs once, in this round, after the current callback has returned. Again before it ran: no
   // effect.
   void schedule(Loop& loop);
+  // The same, ahead of what is queued already: for what those others will want to see.
+  void schedule_first(Loop& loop);
   // The same at the end of the round, when all that is ready has been served: for output that many
   // add to and that leaves in one write.
   void schedule_late(Loop& loop);
@@ -54,6 +56,13 @@ class DeferredQueue {
     deferred.next_ = &end_;
     end_.previous_->next_ = &deferred;
     end_.previous_ = &deferred;
+  }
+  void push_first(Deferred& deferred) {
+    if (deferred.next_ != nullptr) return;
+    deferred.previous_ = &end_;
+    deferred.next_ = end_.next_;
+    end_.next_->previous_ = &deferred;
+    end_.next_ = &deferred;
   }
   // Takes all that `other` holds; this one is empty.
   void take(DeferredQueue& other) {

@@ -338,6 +338,10 @@ void Deferred::schedule(Loop& loop) {
   loop.implementation_->deferred.push(*this);
 }
 
+void Deferred::schedule_first(Loop& loop) {
+  loop.implementation_->deferred.push_first(*this);
+}
+
 void Deferred::schedule_late(Loop& loop) {
   loop.implementation_->late.push(*this);
 }

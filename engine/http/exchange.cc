@@ -72,9 +72,9 @@ Exchange::~Exchange() {
   abandon_file_read();
   // Tasks first: their locals use what modules keep in the arena.
   for (Request* request = subrequests_; request != nullptr; request = request->next_subrequest_) {
-    request->task_ = Task<void>();
+    request->task_ = Task<PhaseResult>();
   }
-  main_->task_ = Task<void>();
+  main_->task_ = Task<PhaseResult>();
 }
 
 bool Exchange::multiplexed() const {

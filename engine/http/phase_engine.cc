@@ -81,9 +81,8 @@ void PhaseEngine::resume(void* self) {
     return;
   }
   if (!request.task_.finished()) return;
-  request.task_ = Task<void>();
   request.running_ = true;
-  Step outcome = apply(request, std::move(request.task_result_));
+  Step outcome = apply(request, take_result(request));
   request.running_ = false;
   if (outcome == Step::again) {
     run(request);
@@ -116,7 +115,7 @@ PhaseEngine::Step PhaseEngine::step(Request& request) {
         request.position_ = {number(Phase::precontent), 0};
         return Step::again;
       }
-      return call_next_handler(request);
+      return call_handlers(request);
     case Phase::post_access:
       return after_access(request);
     case Phase::content:
@@ -124,17 +123,19 @@ PhaseEngine::Step PhaseEngine::step(Request& request) {
     case Phase::log:
       return finish(request);
     default:
-      return call_next_handler(request);
+      return call_handlers(request);
   }
 }
 
-PhaseEngine::Step PhaseEngine::call_next_handler(Request& request) {
+PhaseEngine::Step PhaseEngine::call_handlers(Request& request) {
   const auto& handlers = request.graph_->hooks.phases[request.position_.phase];
-  if (request.position_.handler >= handlers.size()) {
-    next_phase(request);
-    return Step::again;
+  while (request.position_.handler < handlers.size()) {
+    PhaseResult result = handlers[request.position_.handler](request);
+    if (result.kind() != PhaseResult::Kind::next) return apply(request, std::move(result));
+    ++request.position_.handler;
   }
-  return apply(request, handlers[request.position_.handler](request));
+  next_phase(request);
+  return Step::again;
 }
 
 PhaseEngine::Step PhaseEngine::apply(Request& request, PhaseResult result) {
@@ -164,17 +165,22 @@ PhaseEngine::Step PhaseEngine::apply(Request& request, PhaseResult result) {
 }
 
 PhaseEngine::Step PhaseEngine::wait(Request& request, Task<PhaseResult> task) {
-  request.task_ = watch(request, std::move(task));
-  request.task_.start();
+  request.task_ = std::move(task);
+  request.task_.start(&PhaseEngine::task_finished, &request);
   if (!request.task_.finished()) return Step::suspended;
-  request.resume_.cancel();
-  request.task_ = Task<void>();
-  return apply(request, std::move(request.task_result_));
+  return apply(request, take_result(request));
 }
 
-Task<void> PhaseEngine::watch(Request& request, Task<PhaseResult> task) {
-  request.task_result_ = co_await task;
-  request.resume_.schedule(request.worker_->loop);
+// Ahead of the session's turn, which then finds the request at its end.
+void PhaseEngine::task_finished(void* self) {
+  auto& request = *static_cast<Request*>(self);
+  request.resume_.schedule_first(request.worker_->loop);
+}
+
+PhaseResult PhaseEngine::take_result(Request& request) {
+  PhaseResult result = request.task_.result();
+  request.task_ = Task<PhaseResult>();
+  return result;
 }
 
 PhaseEngine::Step PhaseEngine::find_location(Request& request) {

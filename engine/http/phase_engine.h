@@ -29,14 +29,15 @@ class PhaseEngine {
   static Step apply(Request& request, PhaseResult result);
   static Step end_with(Request& request, int status);
   static Step finish(Request& request);
-  static Step call_next_handler(Request& request);
+  static Step call_handlers(Request& request);
   static Step find_location(Request& request);
   static Step after_rewrite(Request& request);
   static Step access(Request& request, PhaseResult& result);
   static Step after_access(Request& request);
   static Step content(Request& request);
   static Step wait(Request& request, Task<PhaseResult> task);
-  static Task<void> watch(Request& request, Task<PhaseResult> task);
+  static void task_finished(void* self);
+  static PhaseResult take_result(Request& request);
   static Task<PhaseResult> delay_refusal(Request& request, uint64_t milliseconds);
   static Step refuse_access(Request& request, int status);
   static void next_phase(Request& request);

@@ -337,10 +337,9 @@ class Request final : public conf::VariableSource {
 
   // phases
   Position position_;
-  Task<void> task_;  // of the pending phase
-  PhaseResult task_result_ = PhaseResult::next();
-  Deferred resume_;        // the task has finished, or a start from the top
-  int access_status_ = 0;  // of access, with satisfy any
+  Task<PhaseResult> task_;  // of the pending phase
+  Deferred resume_;         // the task has finished, or a start from the top
+  int access_status_ = 0;   // of access, with satisfy any
   int uri_changes_left_ = 11;
   int error_status_ = -1;    // replaces the status of the answer (error_page)
   int replaced_status_ = 0;  // a head filter wants this instead of the response

@@ -115,6 +115,27 @@ TEST_CASE("a ring wakes the waiter from the top level", "[event]") {
   CHECK(task.result() == 2);
 }
 
+TEST_CASE("a root tells when it finishes, unless it does so at once", "[task]") {
+  const auto count = [](void* owner) { ++*static_cast<int*>(owner); };
+  int told = 0;
+  auto ready = sum_of_ready(3);
+  ready.start(count, &told);
+  REQUIRE(ready.finished());
+  CHECK(told == 0);
+  Loop loop;
+  Event event(loop);
+  auto waiting = count_rings(event, 2);
+  waiting.start(count, &told);
+  for (int i = 0; i < 2; ++i) {
+    CHECK(told == 0);
+    event.ring();
+    loop.run_once(0);
+  }
+  REQUIRE(waiting.finished());
+  CHECK(told == 1);
+  CHECK(waiting.result() == 2);
+}
+
 TEST_CASE("a ring with nobody waiting is remembered once", "[event]") {
   Loop loop;
   Event event(loop);

@@ -161,6 +161,29 @@ TEST_CASE("late deferred calls run once a round, when all else is done", "[loop]
   CHECK(order == "one two late late ");
 }
 
+TEST_CASE("a deferred call can go ahead of those that are queued", "[loop]") {
+  Loop loop;
+  std::string order;
+  struct Call {
+    std::string& order;
+    char name;
+    Deferred call{[](void* self) {
+                    auto* this_call = static_cast<Call*>(self);
+                    this_call->order += this_call->name;
+                  },
+                  this};
+  };
+  Call a{order, 'a'};
+  Call b{order, 'b'};
+  Call c{order, 'c'};
+  a.call.schedule(loop);
+  b.call.schedule(loop);
+  c.call.schedule_first(loop);
+  b.call.schedule_first(loop);  // queued already: it keeps its place
+  loop.run_once(0);
+  CHECK(order == "cab");
+}
+
 TEST_CASE("a deferred call may destroy the others of its turn", "[loop]") {
   Loop loop;
   struct Group {
