@@ -32,16 +32,18 @@ void Session::on_readable() {
     settle();
     return;
   }
+  bool settled = false;
   for (int reads = 0; wants_input() && stream_->maybe_readable(); ++reads) {
     if (reads == kReadsPerEvent) {
       stream_->read_later();
       break;
     }
-    if (!read_once()) break;
+    settled = read_once();
+    if (!settled) break;
     if (!settle()) return;
   }
   check_peer();
-  settle();
+  if (!settled) settle();
 }
 
 bool Session::wants_input() const {

@@ -111,7 +111,8 @@ bool Session::settle() {
       }
       progress = true;
     }
-    again_ = again_ || progress;
+    // With nothing left to feed or to answer there is nothing to look at again.
+    again_ = again_ || (progress && (unread_ || has_exchanges()));
   }
   settling_ = false;
   if (multiplexed_ && !handed_over_ && leave_if_over()) {
@@ -133,11 +134,12 @@ bool Session::is_drained() const {
 }
 
 Exchange* Session::find_over() {
-  Exchange* found = nullptr;
-  for_each_exchange([&found](Exchange& exchange) {
-    if (found == nullptr && exchange.over()) found = &exchange;
-  });
-  return found;
+  if (exchange_ != nullptr && exchange_->over()) return exchange_;
+  if (!more_exchanges_) return nullptr;
+  for (auto& [stream, exchange] : *more_exchanges_) {
+    if (exchange->over()) return exchange;
+  }
+  return nullptr;
 }
 
 }  // namespace weir::http
