@@ -113,7 +113,7 @@ Slice Chain::take_front() {
   return slice;
 }
 
-void Chain::consume(size_t count) {
+void Chain::consume_part(size_t count) {
   assert(count <= bytes_);
   while (count > 0 && !empty()) {
     Slice& first = slices_[head_];
@@ -127,12 +127,6 @@ void Chain::consume(size_t count) {
   }
 }
 
-void Chain::clear() {
-  slices_.clear();
-  head_ = 0;
-  bytes_ = 0;
-}
-
 size_t Chain::vectors(struct iovec* out, size_t limit) const {
   size_t filled = 0;
   for (size_t i = head_; i < slices_.size() && filled < limit && !slices_[i].is_file(); ++i) {
@@ -141,7 +135,7 @@ size_t Chain::vectors(struct iovec* out, size_t limit) const {
   return filled;
 }
 
-void Chain::release() {
+void Chain::release_memory() {
   if (empty()) {
     decltype(slices_)().swap(slices_);
     head_ = 0;

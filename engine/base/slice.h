@@ -101,14 +101,29 @@ class Chain {
   Slice& front() { return slices_[head_]; }
   const Slice& operator[](size_t index) const { return slices_[head_ + index]; }
   Slice take_front();
-  void consume(size_t count);  // drops the first `count` bytes; count <= bytes()
-  void clear();
+  // Drops the first `count` bytes; count <= bytes().
+  void consume(size_t count) {
+    if (count == bytes_) {
+      clear();
+    } else {
+      consume_part(count);
+    }
+  }
+  void clear() {
+    slices_.clear();
+    head_ = 0;
+    bytes_ = 0;
+  }
   // Fills iovecs with the memory slices up to the first file slice; returns how many.
   size_t vectors(struct iovec* out, size_t limit) const;
   // Gives the vector's memory back (called when a connection goes idle).
-  void release();
+  void release() {
+    if (slices_.capacity() != 0) release_memory();
+  }
 
  private:
+  void consume_part(size_t count);
+  void release_memory();
   std::vector<Slice, PooledAllocator<Slice>> slices_;
   size_t head_ = 0;
   size_t bytes_ = 0;
