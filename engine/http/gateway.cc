@@ -94,17 +94,14 @@ void GatewayRun::log(Severity severity, std::string_view text, int error) {
   request_.log(severity, text, error);
 }
 
+bool GatewayRun::waits_for_body() const {
+  return request_.is_main() &&
+         (request_.body().present() || request_.headers().find(HeaderId::content_length) ||
+          request_.received().expect_continue);
+}
+
 Task<int> GatewayRun::prepare_body() {
   RequestBody& body = request_.body();
-  if (!request_.is_main()) {
-    // A subrequest sends the body only when it has been read already.
-    if (settings_.pass_request_body && !plan_.has_own_body) body_ = body.stored();
-    co_return 0;
-  }
-  if (!body.present() && !request_.headers().find(HeaderId::content_length) &&
-      !request_.received().expect_continue) {
-    co_return 0;
-  }
   const bool replayable =
       settings_.request_buffering || body.is_kept() || plan_.has_own_body ||
       !settings_.pass_request_body || body.came_whole() ||
@@ -148,8 +145,13 @@ void GatewayRun::make_request() {
 }
 
 Task<PhaseResult> GatewayRun::run() {
-  const int body_status = co_await prepare_body();
-  if (body_status) co_return PhaseResult::status(body_status);
+  if (waits_for_body()) {
+    const int status = co_await prepare_body();
+    if (status) co_return PhaseResult::status(status);
+  } else if (!request_.is_main() && settings_.pass_request_body && !plan_.has_own_body) {
+    // A subrequest sends the body only when it has been read already.
+    body_ = request_.body().stored();
+  }
   if (!cluster_) {
     const int status = co_await resolve();
     if (status) co_return finish(status);

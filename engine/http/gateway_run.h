@@ -44,6 +44,7 @@ class GatewayRun {
   }
 
   // --- gateway.cc: until the response head is here
+  bool waits_for_body() const;
   Task<int> prepare_body();
   Task<int> resolve();  // gateway_resolve.cc
   void use_addresses(std::vector<net::Address> addresses);
