@@ -1,5 +1,6 @@
 #include "engine/http/framing.h"
 
+#include <array>
 #include <cstring>
 
 namespace weir::http {
@@ -113,7 +114,7 @@ std::optional<uint64_t> parse_content_length(std::string_view text) {
   for (char c : text) {
     if (c < '0' || c > '9') return std::nullopt;
     auto digit = static_cast<uint64_t>(c - '0');
-    if (value > (kMax - digit) / 10) return std::nullopt;
+    if (value >= kMax / 10 && value > (kMax - digit) / 10) return std::nullopt;
     value = value * 10 + digit;
   }
   return value;
@@ -288,14 +289,34 @@ bool has_token(std::string_view list, std::string_view token) {
   return false;
 }
 
+namespace {
+
+enum HostClass : uint8_t { kPlain, kCapital, kSpecial };
+
+constexpr std::array<uint8_t, 256> make_host_classes() {
+  std::array<uint8_t, 256> table{};
+  for (int c = 0; c < 256; ++c) {
+    const bool special =
+        c <= 0x20 || c == 0x7f || c == '.' || c == ':' || c == '/' || c == '[' || c == ']';
+    table[c] = special ? kSpecial : c >= 'A' && c <= 'Z' ? kCapital : kPlain;
+  }
+  return table;
+}
+constexpr auto kHostClass = make_host_classes();
+
+}  // namespace
+
 std::optional<std::string_view> validate_host(Arena& arena, std::string_view host) {
   enum class In { name, literal, rest } in = In::name;
   size_t length = host.size();
   constexpr size_t kNone = static_cast<size_t>(-1);
   size_t dot = kNone;
+  bool capitals = false;
   for (size_t i = 0; i < host.size(); ++i) {
     auto c = static_cast<unsigned char>(host[i]);
-    if (c == '.') {
+    if (kHostClass[c] != kSpecial) {
+      capitals |= kHostClass[c] == kCapital;
+    } else if (c == '.') {
       if (dot != kNone && dot + 1 == i) return std::nullopt;
       dot = i;
     } else if (c == ':') {
@@ -310,13 +331,14 @@ std::optional<std::string_view> validate_host(Arena& arena, std::string_view hos
         length = i + 1;
         in = In::rest;
       }
-    } else if (c == '/' || c <= 0x20 || c == 0x7f) {
+    } else {
       return std::nullopt;
     }
   }
   if (length > 0 && host[length - 1] == '.') --length;
   if (length == 0) return std::nullopt;
-  return lower_case(arena, host.substr(0, length));
+  const std::string_view name = host.substr(0, length);
+  return capitals ? lower_case(arena, name) : name;
 }
 
 }  // namespace weir::http

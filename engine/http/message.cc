@@ -155,16 +155,11 @@ void HeaderList::reserve(Arena& arena, size_t count) {
   capacity_ = static_cast<uint32_t>(count);
 }
 
-const Header* HeaderList::find(HeaderId id) const {
-  if ((seen_ >> static_cast<unsigned>(id) & 1) == 0) return nullptr;
+const Header* HeaderList::find_first(HeaderId id) const {
   for (const Header& header : *this) {
     if (header.id == id) return &header;
   }
   return nullptr;
-}
-
-Header* HeaderList::find(HeaderId id) {
-  return const_cast<Header*>(static_cast<const HeaderList*>(this)->find(id));
 }
 
 const Header* HeaderList::find(std::string_view name) const {
@@ -177,7 +172,7 @@ const Header* HeaderList::find(std::string_view name) const {
 }
 
 size_t HeaderList::remove(HeaderId id) {
-  if ((seen_ >> static_cast<unsigned>(id) & 1) == 0) return 0;
+  if (!has(id)) return 0;
   uint32_t kept = 0;
   for (uint32_t i = 0; i < size_; ++i) {
     if (fields_[i].id != id) fields_[kept++] = fields_[i];

@@ -86,9 +86,9 @@ class HeaderList {
     add(arena, Header{name, value, find_header_id(name)});
   }
   // First field with that id or name (case does not matter), or null.
-  const Header* find(HeaderId id) const;
+  const Header* find(HeaderId id) const { return has(id) ? find_first(id) : nullptr; }
   const Header* find(std::string_view name) const;
-  Header* find(HeaderId id);
+  Header* find(HeaderId id) { return has(id) ? const_cast<Header*>(find_first(id)) : nullptr; }
   // Room for `count` fields in all, so that adding that many copies nothing.
   void reserve(Arena& arena, size_t count);
   size_t remove(HeaderId id);  // returns how many
@@ -104,6 +104,8 @@ class HeaderList {
   }
 
  private:
+  bool has(HeaderId id) const { return (seen_ >> static_cast<unsigned>(id) & 1) != 0; }
+  const Header* find_first(HeaderId id) const;
   Header* fields_ = nullptr;
   uint32_t size_ = 0;
   uint32_t capacity_ = 0;

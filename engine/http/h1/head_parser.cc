@@ -364,11 +364,14 @@ HeadParser::Result HeadParser::parse_fields(const char* data, size_t size) {
   auto limit = static_cast<uint32_t>(size);
   for (;;) {
     uint32_t line = position_;
-    uint32_t at = line;
+    uint32_t at = skip_name(data, line, limit);
     bool invalid = false;
-    Result name_result = parse_name(data, at, limit, invalid);
-    if (name_result == Result::malformed) return name_result;
-    if (name_result == Result::incomplete) return out_of_bytes(line, size);
+    if (at == limit || at == line || data[at] != ':') {
+      at = line;
+      Result name_result = parse_name(data, at, limit, invalid);
+      if (name_result == Result::malformed) return name_result;
+      if (name_result == Result::incomplete) return out_of_bytes(line, size);
+    }
     Span name{line, at - line};
     Span value{at, 0};
     uint32_t stop = at;

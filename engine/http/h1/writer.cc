@@ -5,12 +5,32 @@
 namespace weir::http::h1 {
 namespace {
 
-// Writes into memory whose size was computed before.
+template <class Word>
+void copy_ends(char* to, std::string_view from) {
+  Word first;
+  Word last;
+  std::memcpy(&first, from.data(), sizeof(Word));
+  std::memcpy(&last, from.data() + from.size() - sizeof(Word), sizeof(Word));
+  std::memcpy(to, &first, sizeof(Word));
+  std::memcpy(to + from.size() - sizeof(Word), &last, sizeof(Word));
+}
+
+// Writes into memory whose size was computed before. Names and most values are short: two moves
+// that overlap cost less than a call.
 struct Cursor {
   char* at;
   void text(std::string_view value) {
-    if (!value.empty()) std::memcpy(at, value.data(), value.size());
-    at += value.size();
+    const size_t size = value.size();
+    if (size > 16) {
+      std::memcpy(at, value.data(), size);
+    } else if (size >= 8) {
+      copy_ends<uint64_t>(at, value);
+    } else if (size >= 4) {
+      copy_ends<uint32_t>(at, value);
+    } else {
+      for (size_t i = 0; i < size; ++i) at[i] = value[i];
+    }
+    at += size;
   }
   void byte(char c) { *at++ = c; }
   void number(uint64_t value) {
