@@ -34,7 +34,7 @@ int64_t milliseconds_of(clockid_t clock) {
 }  // namespace
 
 Loop::Implementation::Implementation(Loop& loop)
-    : owner(loop), wheel(static_cast<uint64_t>(milliseconds_of(CLOCK_MONOTONIC))) {
+    : owner(loop), wheel(static_cast<uint64_t>(milliseconds_of(CLOCK_MONOTONIC))), folds(loop) {
   // sendfile(2) and TLS libraries have no MSG_NOSIGNAL.
   ::signal(SIGPIPE, SIG_IGN);
   read_clock();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/event/deferred.h"
+#include "engine/event/foldable.h"
 #include "engine/event/loop.h"
 #include "engine/event/timer_wheel.h"
 
@@ -59,6 +60,7 @@ struct Loop::Implementation {
   uv_loop_t uv;
   uv_async_t wake;
   TimerWheel wheel;
+  FoldWatch folds;
   DeferredQueue deferred;
   DeferredQueue late;
   std::vector<std::coroutine_handle<>> handles;

@@ -25,7 +25,7 @@ bool matches(X509* certificate, const std::string& name) {
 
 ClientLayer::ClientLayer(std::shared_ptr<const ClientContext> context,
                          const ClientParameters& parameters)
-    : Layer(SSL_new(context->native())), context_(std::move(context)) {
+    : Layer(context->native()), context_(std::move(context)) {
   if (!native_) {
     fail(Severity::alert, "SSL_new() failed" + take_errors());
     return;

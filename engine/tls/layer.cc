@@ -116,7 +116,7 @@ Transfer would_block() {
 
 }  // namespace
 
-Layer::Layer(ssl_st* native) : native_(native) {
+Layer::Layer(ssl_ctx_st* context) : native_(context) {
   if (native_) attach(native_, this);
 }
 
@@ -125,7 +125,6 @@ Layer::~Layer() {
   attach(native_, static_cast<Layer*>(nullptr));
   // Without a farewell the session would count as broken and not be resumed.
   if (!failed_) SSL_set_shutdown(native_, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
-  SSL_free(native_);
 }
 
 void Layer::bind(Socket& socket) {

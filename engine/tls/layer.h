@@ -7,6 +7,7 @@
 
 #include "engine/net/stream.h"
 #include "engine/tls/context.h"
+#include "engine/tls/native_connection.h"
 
 struct ssl_st;
 
@@ -49,6 +50,7 @@ class Layer : public net::Layer {
   // The protocol that ALPN settled on: "h2", "http/1.1", …; empty: none.
   std::string_view alpn() const;
   bool closed_cleanly() const;
+  // For a call of OpenSSL: valid until the loop runs.
   ssl_st* native() const { return native_; }
   // Of its socket, once the handshake has begun.
   Loop* loop() const { return socket_ ? socket_->loop() : nullptr; }
@@ -64,7 +66,7 @@ class Layer : public net::Layer {
   void on_writable() override;
 
  protected:
-  explicit Layer(ssl_st* native);
+  explicit Layer(ssl_ctx_st* context);
   // One step of the handshake: as SSL_do_handshake.
   virtual int step();
   // After the last step: false refuses the connection (failure_ is set).
@@ -78,7 +80,7 @@ class Layer : public net::Layer {
   }
   void set_early(std::string bytes) { early_ = std::make_unique<std::string>(std::move(bytes)); }
 
-  ssl_st* native_;
+  NativeConnection native_;
   bool accepts_early_ : 1 = false;  // the handshake may bring early data
   bool early_open_ : 1 = false;     // which goes on
   const char* step_call_ = "SSL_do_handshake()";

@@ -66,7 +66,7 @@ void take_over(SSL* connection, SSL_CTX* context) {
 }  // namespace
 
 ServerLayer::ServerLayer(std::shared_ptr<const ServerContext> context, ServerUser& user)
-    : Layer(SSL_new(context->native())),
+    : Layer(context->native()),
       first_context_(context),
       context_(std::move(context)),
       user_(&user) {

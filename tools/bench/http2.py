@@ -2,7 +2,7 @@
 
 import confs
 from load import both, drive
-from services import Backend, Client, private_memory
+from services import Backend, Client, settled_memory
 
 # name: (what, mode of the client, path, exchanges a round, connections, streams, target of the ratio)
 LOADS = {
@@ -46,9 +46,9 @@ def measure_idle(options, services, table):
     sizes = []
     for service in services:
         first = client(options, service, "requests", 200, 1, "/b128")
-        before = private_memory(service.worker())
+        before = settled_memory(service.worker())
         more = client(options, service, "requests", options.connections, 1, "/b128")
-        sizes.append((private_memory(service.worker()) - before) / options.connections)
+        sizes.append((settled_memory(service.worker()) - before) / options.connections)
         more.end()
         first.end()
         service.stop()

@@ -206,6 +206,13 @@ def private_memory(pid):
     return _rollup(pid, ("Private_Clean", "Private_Dirty"))
 
 
+def settled_memory(pid):
+    """When nothing has happened for a while: what requests and handshakes leave is freed, idle
+    connections are put away (weir does so after two seconds)."""
+    time.sleep(3)
+    return private_memory(pid)
+
+
 def peak_memory(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         for line in file:

@@ -10,10 +10,9 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 
 import confs
-from services import Backend, Service, Wrong, pinned, private_memory, processors
+from services import Backend, Service, Wrong, pinned, settled_memory, processors
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "support"))
 # pylint: disable=wrong-import-position
@@ -178,11 +177,9 @@ def measure_idle(options, both, certs, table):
         sizes = []
         for service in both():
             held = [connect(service.port, context, kind) for _ in range(count // 4)]
-            time.sleep(0.3)  # what the last handshakes leave is freed
-            before = private_memory(service.worker())
+            before = settled_memory(service.worker())
             held += [connect(service.port, context, kind) for _ in range(count)]
-            time.sleep(0.3)
-            sizes.append((private_memory(service.worker()) - before) / count)
+            sizes.append((settled_memory(service.worker()) - before) / count)
             for sock in held:
                 sock.close()
             service.stop()

@@ -38,10 +38,7 @@ class ClientCodec final : public Multiplexer {
 
 ClientCodec::ClientCodec(CodecReceiver& receiver, const ClientOptions& options)
     : Multiplexer(receiver, Role::client), options_(options) {
-  nghttp2_session* session = nullptr;
-  nghttp2_session_client_new3(&session, callbacks(), this, Multiplexer::options(),
-                              &memory_.functions);
-  open(session);
+  open();
   const nghttp2_settings_entry settings[] = {
       {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options_.stream_window},

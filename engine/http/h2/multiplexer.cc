@@ -41,7 +41,6 @@ Multiplexer::Multiplexer(CodecReceiver& receiver, Role role)
     : receiver_(receiver), role_(role), tracker_(role == Role::server ? kPreface.size() : 0) {}
 
 Multiplexer::~Multiplexer() {
-  nghttp2_session_del(session_);
   for (Slot& slot : slots_) delete slot.stream;
 }
 

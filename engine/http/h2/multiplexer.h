@@ -11,7 +11,7 @@
 #include "engine/http/h2/field_writer.h"
 #include "engine/http/h2/flood_guard.h"
 #include "engine/http/h2/frame_tracker.h"
-#include "engine/http/h2/memory.h"
+#include "engine/http/h2/native_session.h"
 
 namespace weir::http::h2 {
 
@@ -77,7 +77,7 @@ class Multiplexer : public Codec {
 
  protected:
   Multiplexer(CodecReceiver& receiver, Role role);
-  void open(nghttp2_session* session) { session_ = session; }
+  void open() { session_.open(role_ == Role::server, callbacks(), this, options()); }
   // Callbacks and options that both roles use; the role adds nothing to them.
   static const nghttp2_session_callbacks* callbacks();
   static const nghttp2_option* options();
@@ -114,8 +114,7 @@ class Multiplexer : public Codec {
 
   CodecReceiver& receiver_;
   Role role_;
-  SessionMemory memory_;
-  nghttp2_session* session_ = nullptr;
+  NativeSession session_;
   FrameTracker tracker_;
   FloodGuard guard_;
   Chain output_;

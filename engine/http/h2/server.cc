@@ -40,10 +40,7 @@ class ServerCodec final : public Multiplexer {
 ServerCodec::ServerCodec(CodecReceiver& receiver, const HeadLimits& limits,
                          const ServerOptions& options)
     : Multiplexer(receiver, Role::server), limits_(limits), options_(options) {
-  nghttp2_session* session = nullptr;
-  nghttp2_session_server_new3(&session, callbacks(), this, Multiplexer::options(),
-                              &memory_.functions);
-  open(session);
+  open();
   announce();
 }
 

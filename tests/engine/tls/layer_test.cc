@@ -42,6 +42,31 @@ TEST_CASE("two ends shake hands and talk", "[tls]") {
   REQUIRE(rig.run_until([&] { return rig.client.received == "answer"; }));
 }
 
+TEST_CASE("an idle connection is folded, and none the worse", "[tls]") {
+  Files& files = Files::get();
+  const long version = GENERATE(0x0303, 0x0304);
+  ServerOptions options = files.server_options();
+  options.commands = {{"MaxProtocol", version == 0x0303 ? "TLSv1.2" : "TLSv1.3"}};
+  Rig rig;
+  rig.serve(files.make(options));
+  auto& client = rig.connect(files.make(ClientOptions()), named("localhost"));
+  REQUIRE(rig.shake_hands());
+  const std::string session = tls::session_id_of(*rig.server.layer);
+  for (int i = 0; i < 3; ++i) {
+    FoldWatch::of_thread()->fold_all();
+    CHECK(FoldWatch::of_thread()->fold_all() == 0);  // both are
+    rig.client.received.clear();
+    rig.server.received.clear();
+    rig.client.send("ask");
+    rig.server.send("answer");
+    REQUIRE(rig.run_until([&] { return rig.server.received == "ask"; }));
+    REQUIRE(rig.run_until([&] { return rig.client.received == "answer"; }));
+    CHECK(tls::protocol_of(client) == (version == 0x0303 ? "TLSv1.2" : "TLSv1.3"));
+    CHECK(tls::session_id_of(*rig.server.layer) == session);
+    CHECK(FoldWatch::of_thread()->fold_all() == 2);
+  }
+}
+
 TEST_CASE("large messages pass through small socket buffers, both ways", "[tls]") {
   Files& files = Files::get();
   ServerOptions options = files.server_options();

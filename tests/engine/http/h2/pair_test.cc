@@ -224,3 +224,26 @@ TEST_CASE("h2: an end that finds the window closed goes when it opens") {
   CHECK(heard.ended);
   CHECK(pair.server->stream_count() == 0);
 }
+
+TEST_CASE("h2: an idle session is folded, and none the worse") {
+  Pair pair;
+  FoldWatch& watch = *FoldWatch::of_thread();
+  for (int i = 0; i < 3; ++i) {
+    // The peers' tables of fields have something from the first request on.
+    const StreamId stream = pair.request("GET", "/some/path", true, {{"x-indexed", "value"}});
+    pair.carry();
+    REQUIRE(pair.at_server.order.size() == static_cast<size_t>(i) + 1);
+    const StreamId served = pair.at_server.order.back();
+    pair.answer(served, 200, "hello", true, {{"x-answer", "value"}});
+    pair.carry();
+    CHECK(pair.at_client.streams[stream].text == "head 200 [x-answer=value] | end");
+    pair.client->forget(stream);
+    pair.server->forget(served);
+    pair.carry();
+    CHECK(pair.client->idle());
+    watch.fold_all();
+    CHECK(watch.fold_all() == 0);
+    CHECK(pair.client->can_open_stream());  // uses it
+    CHECK(watch.fold_all() == 1);
+  }
+}

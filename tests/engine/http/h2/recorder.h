@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/event/foldable.h"
+#include "engine/event/loop.h"
 #include "engine/http/h2/codec.h"
 
 namespace weir::http::h2::test {
@@ -104,9 +106,10 @@ struct Pair {
     at_client.codec = client.get();
     carry();
   }
-  // Until nobody has anything to say.
+  // Until nobody has anything to say. Idle sessions are folded all the time.
   void carry() {
     for (;;) {
+      FoldWatch::of_thread()->fold_all();
       const std::string up = take_output(*client);
       const std::string down = take_output(*server);
       if (up.empty() && down.empty()) return;
@@ -139,6 +142,7 @@ struct Pair {
     server->send_data(stream, data, end);
   }
 
+  Loop loop;
   HeadLimits limits;
   Recorder at_server, at_client;
   std::unique_ptr<Codec> server, client;
