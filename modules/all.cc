@@ -37,6 +37,7 @@ std::span<const conf::Module* const> all_modules() {
       &http::kProxyModule,
       &http::kGrpcModule,
       &http::kGrpcWebModule,
+      &http::kHealthCheckModule,
       // Head filters run in this order: what is not sent needs no fields, ranges come last.
       &http::kNotModifiedModule,
       &http::kHeadersModule,
@@ -47,6 +48,7 @@ std::span<const conf::Module* const> all_modules() {
       &stream::kLogModule,
       &stream::kProxyModule,
       &stream::kUpstreamModule,
+      &stream::kHealthCheckModule,
       &stream::kRealIpModule,
       &stream::kLimitConnModule,
       &stream::kAccessModule,

@@ -60,6 +60,27 @@ Exchange::Exchange(Session& session, StreamId stream, Ref<Generation> generation
       started_at_(worker_.loop.now()),
       started_wall_(worker_.loop.wall_milliseconds()),
       written_before_(session.queued()) {
+  prepare(listener);
+}
+
+Exchange::Exchange(Worker& worker, const ConnectionFacts& facts, Ref<Generation> generation,
+                   const Listener& listener)
+    : session_(nullptr),
+      worker_(worker),
+      facts_(&facts),
+      stream_(0),
+      generation_(std::move(generation)),
+      listener_(listener),
+      body_(*this),
+      send_timer_(&Exchange::send_timed_out, this),
+      delay_timer_(&Exchange::delay_over, this),
+      started_at_(worker_.loop.now()),
+      started_wall_(worker_.loop.wall_milliseconds()),
+      written_before_(0) {
+  prepare(listener);
+}
+
+void Exchange::prepare(const Listener& listener) {
   main_.emplace(*this, nullptr);
   main_->server_ = listener.default_server;
   main_->scope_ = listener.default_server->scope.get();
@@ -240,6 +261,25 @@ void Exchange::begin_request() {
     return;
   }
   PhaseEngine::begin(main);
+}
+
+void Exchange::begin_own(MessageHead& head, const Location& location) {
+  on_head(head);
+  start_pending_ = false;
+  input_ended_ = true;
+  body_.on_end();
+  Request& main = *main_;
+  main.server_ = location.server;
+  main.location_ = &location;
+  main.scope_ = location.scope.get();
+  CurrentTarget& current = main.current_;
+  current.method = head.method;
+  current.method_text = head.method_text;
+  const ParsedTarget target = parse_target(arena_, head.target, true);
+  current.uri = target.ok ? target.uri : head.target;
+  current.args = target.args;
+  current.extension = target.extension;
+  current.escape_needed = target.changed;
 }
 
 void Exchange::apply_location() {

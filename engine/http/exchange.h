@@ -28,6 +28,13 @@ struct FileJob;
 class Exchange {
  public:
   Exchange(Session& session, StreamId stream, Ref<Generation> generation, const Listener& listener);
+  // For a request of our own that no client sent (a health check): what it would answer goes
+  // nowhere, and no log handler sees it. The facts and the listener outlive it.
+  Exchange(Worker& worker, const ConnectionFacts& facts, Ref<Generation> generation,
+           const Listener& listener);
+  // Makes that request look as if it had come to this location, with no body. `head` is in the
+  // arena.
+  void begin_own(MessageHead& head, const Location& location);
   ~Exchange();
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
@@ -119,6 +126,7 @@ class Exchange {
   static constexpr uint32_t kProtocolError = 1;  // RFC 9113 section 7
   static constexpr uint32_t kInternalError = 2;
 
+  void prepare(const Listener& listener);
   void begin_request();
   void begin_bridged();
   bool send_bridged_head(const MessageHead& head, bool end);

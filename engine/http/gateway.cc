@@ -157,8 +157,7 @@ Task<PhaseResult> GatewayRun::run() {
     if (status) co_return finish(status);
   }
   make_request();
-  key_ = plan_.traits;
-  if (plan_.tls) prepare_tls();
+  names_ = name_connection(request_, plan_);
   first_started_ = worker_.loop.now();
   upstream::Subject subject;
   subject.variables = &request_;
@@ -232,28 +231,6 @@ GatewayRun::Step GatewayRun::begin_attempt() {
   return open_connection();
 }
 
-net::ConnectOptions GatewayRun::connect_options(bool& ok) {
-  net::ConnectOptions options;
-  options.keepalive = settings_.socket_keepalive;
-  options.receive_buffer = static_cast<int>(settings_.socket_receive_buffer.value);
-  options.send_buffer = static_cast<int>(settings_.socket_send_buffer.value);
-  if (!settings_.bind.enabled) return options;
-  options.transparent = settings_.bind.transparent;
-  if (settings_.bind.template_.empty()) {
-    options.bind = settings_.bind.address;
-    return options;
-  }
-  const std::string_view text = settings_.bind.template_.evaluate(request_);
-  if (text.empty()) return options;
-  if (auto address = net::Address::parse_local(text)) {
-    options.bind = *address;
-  } else {
-    log(Severity::error, "invalid local address \"" + std::string(text) + "\"");
-    ok = false;
-  }
-  return options;
-}
-
 bool GatewayRun::keeps_connections() const {
   return cluster_->keepalive.enabled && settings_.bind.template_.empty();
 }
@@ -263,7 +240,8 @@ GatewayRun::Step GatewayRun::open_connection() {
   cached_ = false;
   const bool kept = keeps_connections();
   if (kept) {
-    connection_ = static_cast<UpstreamConnection*>(worker_.upstreams.take(*cluster_, peer_, key_));
+    connection_ =
+        static_cast<UpstreamConnection*>(worker_.upstreams.take(*cluster_, peer_, names_.key));
   }
   const bool taken = connection_ != nullptr;
   if (!taken) {
@@ -277,17 +255,18 @@ GatewayRun::Step GatewayRun::open_connection() {
 }
 
 GatewayRun::Step GatewayRun::connect(bool kept) {
-  bool ok = true;
-  const net::ConnectOptions options = connect_options(ok);
+  std::string problem;
+  const net::ConnectOptions options = connect_options(request_, settings_, problem);
+  if (!problem.empty()) log(Severity::error, problem);
   if (!worker_.has_room()) {
     log(Severity::alert,
         std::to_string(worker_.connection_limit) + " worker_connections are not enough");
     return finish_with(500);
   }
   auto opened = std::make_unique<UpstreamConnection>(worker_);
-  opened->traits = key_;
+  opened->traits = names_.key;
   opened->shareable = plan_.multiplexed;
-  if (plan_.tls) add_tls(*opened);
+  if (plan_.tls) add_tls(*opened, plan_, names_, peer_);
   const net::ConnectResult result = opened->open(peer_, options);
   if (result.state == net::ConnectResult::State::failed) {
     log(Severity::alert, net::failure_text(result, peer_, options), result.error);

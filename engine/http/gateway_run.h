@@ -4,14 +4,11 @@
 #include <memory>
 
 #include "engine/http/gateway.h"
+#include "engine/http/gateway_connect.h"
 #include "engine/http/request.h"
 #include "engine/http/upstream_record.h"
 #include "engine/http/upstream_spool.h"
 #include "engine/upstream/runtime.h"
-
-namespace weir::tls {
-struct Credential;
-}
 
 namespace weir::http {
 
@@ -52,9 +49,6 @@ class GatewayRun {
   Step begin_attempt();
   Step open_connection();
   Step connect(bool kept);
-  void prepare_tls();  // gateway_tls.cc
-  void add_tls(UpstreamConnection& connection);
-  net::ConnectOptions connect_options(bool& ok);
   Task<Step> exchange_heads();
   bool keeps_connections() const;
   // False: the connection has no stream for us any more.
@@ -127,10 +121,7 @@ class GatewayRun {
   UpstreamConnection* connection_ = nullptr;  // the pool's; while exchange_ is a lease of it
   UpstreamExchange* exchange_ = nullptr;
   net::Address peer_;
-  // Of a pooled connection, besides its address: the plan's traits and what TLS adds.
-  std::string_view key_;
-  std::string_view tls_name_;
-  tls::Credential* credential_ = nullptr;  // evaluated
+  ConnectionNames names_;
   MessageHead head_;
   Chain body_;                 // the whole body, kept for replays
   Chain replay_;               // streamed: what was sent of it, until the response begins

@@ -9,6 +9,7 @@
 #include "engine/http/graph.h"
 #include "engine/process/settings.h"
 #include "engine/stream/builder.h"
+#include "engine/upstream/cluster.h"
 #include "engine/zone/registry.h"
 
 namespace weir::process {
@@ -79,11 +80,13 @@ CompiledGeneration compile_generation(conf::World& world,
   // Without an http block its builder made no servers and listens to nothing.
   generation->http = compiler.state<http::Builder>().take_graph();
   if (generation->http) {
+    for (const auto& cluster : generation->http->clusters) cluster->generation = number;
     generation->http->error_log =
         std::make_shared<ErrorLogTargets>(generation->root->get<CoreSettings>().error_log);
   }
   generation->stream = compiler.state<stream::Builder>().take_graph();
   if (generation->stream) {
+    for (const auto& cluster : generation->stream->clusters) cluster->generation = number;
     generation->stream->error_log =
         std::make_shared<ErrorLogTargets>(generation->root->get<CoreSettings>().error_log);
   }

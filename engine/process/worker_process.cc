@@ -234,6 +234,7 @@ void WorkerProcess::follow_names() {
     for (const auto& cluster : generation.stream->clusters) clusters.push_back(cluster.get());
   }
   upstreams_.follow(clusters);
+  upstreams_.check(worker_.generation, clusters);
 }
 
 bool WorkerProcess::attach_zones(Generation& generation, const ZoneSet& zones) {

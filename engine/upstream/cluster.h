@@ -35,6 +35,8 @@ struct Server {
   uint16_t port = 0;
 };
 
+class HealthCheck;
+
 enum class Method : uint8_t {
   round_robin,
   hash,
@@ -89,6 +91,9 @@ struct Cluster {
   std::vector<std::string> resolver;
   int64_t resolver_timeout = -1;  // milliseconds; -1 while reading: that of the block around
   KeepalivePolicy keepalive;
+  // Active health checks; with a zone only.
+  std::vector<std::shared_ptr<const HealthCheck>> checks;
+  uint64_t generation = 0;  // number of the generation that it is part of
 };
 
 }  // namespace weir::upstream

@@ -31,6 +31,10 @@ Ref<OwnPeerState> own_state(const WeightedPeer& peer, const std::vector<Weighted
   return make_ref<OwnPeerState>();
 }
 
+bool is_alive(uint32_t process) {
+  return kill(static_cast<pid_t>(process), 0) == 0 || errno != ESRCH;
+}
+
 uint32_t add_crc(uint32_t crc, std::string_view text) {
   return static_cast<uint32_t>(
       crc32(crc, reinterpret_cast<const Bytef*>(text.data()), static_cast<uInt>(text.size())));
@@ -63,7 +67,11 @@ void add_points(std::vector<HashPoint>& ring, std::string_view name, uint32_t nu
 }  // namespace
 
 PeerSet::PeerSet(const Cluster& cluster, const PeerSet* old)
-    : cluster_id_(cluster.id), mapping_(cluster.zone ? cluster.zone->mapping() : nullptr) {
+    : cluster_id_(cluster.id),
+      generation_(cluster.generation),
+      cluster_name_(cluster.name),
+      mapping_(cluster.zone ? cluster.zone->mapping() : nullptr) {
+  for (const auto& check : cluster.checks) checks_.push_back({check->key, check->policy});
   std::vector<bool> taken_primary(old ? old->primary.size() : 0);
   std::vector<bool> taken_backup(old ? old->backup.size() : 0);
   for (const Server& server : cluster.servers) {
@@ -98,6 +106,7 @@ PeerSet::~PeerSet() {
   zone::Locked<SharedPeers> shared(*mapping_);
   if (shared.epoch() != epoch_) return;
   for_each([&](WeightedPeer& peer) {
+    give_back_health(shared, peer);
     if (!peer.place) return;
     auto* entry = shared.at<SharedPeer>(peer.place);
     if (--entry->users > 0) return;
@@ -172,6 +181,8 @@ void PeerSet::for_each(Visit visit) {
 void PeerSet::find_shared(zone::Locked<SharedPeers>& shared) {
   epoch_ = shared.epoch();
   give_back_of_dead(shared);
+  // Before the peers take the room.
+  if (!checks_.empty()) find_lease(shared);
   const auto process = static_cast<uint32_t>(getpid());
   for_each([&](WeightedPeer& peer) {
     SharedPeer* entry = shared->table.find(shared, peer.shared_key);
@@ -194,14 +205,38 @@ void PeerSet::find_shared(zone::Locked<SharedPeers>& shared) {
       peer.state = &peer.own->numbers;
     }
     set_weight(*peer.state, peer.weight);
+    find_health(shared, peer);
   });
+}
+
+void PeerSet::find_health(zone::Locked<SharedPeers>& shared, WeightedPeer& peer) {
+  peer.health.assign(checks_.size(), nullptr);
+  peer.health_places.assign(checks_.size(), 0);
+  for (size_t i = 0; i < checks_.size(); ++i) {
+    const std::string key = peer.shared_key + '\0' + checks_[i].key;
+    SharedHealth* entry = shared->health.find(shared, key);
+    if (!entry) entry = shared->health.add(shared, key);
+    if (!entry) continue;
+    ++entry->users;
+    begin_health(entry->state, checks_[i].policy, generation_);
+    peer.health[i] = &entry->state;
+    peer.health_places[i] = shared.place_of(entry);
+  }
+}
+
+void PeerSet::give_back_health(zone::Locked<SharedPeers>& shared, const WeightedPeer& peer) {
+  for (const zone::Place place : peer.health_places) {
+    if (!place) continue;
+    auto* entry = shared.at<SharedHealth>(place);
+    if (--entry->users == 0) shared->health.remove(shared, *entry);
+  }
 }
 
 // Connections of workers that were killed.
 void PeerSet::give_back_of_dead(zone::Locked<SharedPeers>& shared) {
   for (PeerTally* tally = shared->tallies.oldest(shared); tally;) {
     PeerTally* newer = shared->tallies.newer(shared, *tally);
-    if (kill(static_cast<pid_t>(tally->process), 0) != 0 && errno == ESRCH) {
+    if (!is_alive(tally->process)) {
       PeerState& state = shared.at<SharedPeer>(tally->peer)->state;
       state.remove_connections(tally->connections, tally->began);
       shared->tallies.remove(shared, *tally);
@@ -224,11 +259,28 @@ void PeerSet::remove_connection(WeightedPeer& peer, uint64_t moment) {
   peer.tally->began = peer.tally->began > moment ? peer.tally->began - moment : 0;
 }
 
-PeerSet::Guard::Guard(PeerSet& peers) {
+PeerSet::Guard::Guard(PeerSet& peers) : peers_(peers) {
   if (!peers.mapping_) return;
   lock_.emplace(*peers.mapping_);
   // A worker died with the lock: all begin again.
   if (lock_->epoch() != peers.epoch_) peers.find_shared(*lock_);
+}
+
+// Null: the zone has no room for one.
+SharedLease* PeerSet::find_lease(zone::Locked<SharedPeers>& shared) {
+  SharedLease* found = shared->leases.find(shared, cluster_name_);
+  return found ? found : shared->leases.add(shared, cluster_name_);
+}
+
+bool PeerSet::Guard::take_lease(uint32_t process, uint64_t now, uint64_t time) {
+  if (!lock_) return true;
+  SharedLease* found = peers_.find_lease(*lock_);
+  return found && found->lease.take(process, now, time, is_alive);
+}
+
+void PeerSet::Guard::leave_lease(uint32_t process) {
+  if (!lock_) return;
+  if (SharedLease* found = peers_.find_lease(*lock_)) found->lease.leave(process);
 }
 
 const std::vector<HashPoint>& PeerSet::ring() {

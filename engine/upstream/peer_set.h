@@ -9,6 +9,7 @@
 
 #include "confparse/ref.h"
 #include "engine/upstream/cluster.h"
+#include "engine/upstream/health.h"
 #include "engine/upstream/runtime.h"
 #include "engine/zone/table.h"
 
@@ -52,12 +53,25 @@ struct PeerTally : zone::Entry {
   uint32_t connections = 0;
   uint64_t began = 0;
 };
+// What one health check knows of a peer, by cluster, role, address and check.
+struct SharedHealth : zone::Entry {
+  uint32_t users = 0;
+  HealthState state;
+};
+// Who does the checks of a cluster; by its name.
+struct SharedLease : zone::Entry {
+  Lease lease;
+};
 struct SharedPeers {
   zone::Table<SharedPeer> table;
   zone::Table<PeerTally> tallies;  // by process and peer
+  zone::Table<SharedHealth> health;
+  zone::Table<SharedLease> leases;
   void start(zone::Lock& lock) {
     table.start(lock);
     tallies.start(lock);
+    health.start(lock);
+    leases.start(lock);
   }
 };
 
@@ -81,6 +95,17 @@ struct WeightedPeer {
   std::string shared_key;  // where it is, with one
   zone::Place place = 0;
   PeerTally* tally = nullptr;  // null: none (no zone, or a full one)
+  // One for each check of the cluster; null where the zone is full. Touched under a Guard only.
+  std::vector<HealthState*> health;
+  std::vector<zone::Place> health_places;
+
+  // No check objects to it. Under a PeerSet::Guard.
+  bool is_healthy() const {
+    for (const HealthState* state : health) {
+      if (state && state->health != Health::up) return false;
+    }
+    return true;
+  }
 };
 
 // A point on the ring of consistent hashing.
@@ -116,8 +141,12 @@ class PeerSet : public RefCounted {
   class Guard {
    public:
     explicit Guard(PeerSet& peers);
+    // Does this process do the health checks? Without a zone, always.
+    bool take_lease(uint32_t process, uint64_t now, uint64_t time);
+    void leave_lease(uint32_t process);
 
    private:
+    PeerSet& peers_;
     std::optional<zone::Locked<SharedPeers>> lock_;
   };
   // Under a Guard.
@@ -130,9 +159,21 @@ class PeerSet : public RefCounted {
   template <class Visit>
   void for_each(Visit visit);
   void find_shared(zone::Locked<SharedPeers>& shared);
+  SharedLease* find_lease(zone::Locked<SharedPeers>& shared);
+  void find_health(zone::Locked<SharedPeers>& shared, WeightedPeer& peer);
+  void give_back_health(zone::Locked<SharedPeers>& shared, const WeightedPeer& peer);
   static void give_back_of_dead(zone::Locked<SharedPeers>& shared);
 
+  // Of a check, what outlives its generation.
+  struct Check {
+    std::string key;
+    HealthPolicy policy;
+  };
+
   uint64_t cluster_id_;
+  uint64_t generation_;
+  std::string cluster_name_;
+  std::vector<Check> checks_;
   uint32_t tries_ = 0;
   uint64_t total_weight_ = 0;
   std::vector<std::string> names_;

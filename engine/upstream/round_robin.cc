@@ -25,7 +25,7 @@ const Selection::Peer* RoundRobin::next() {
   }
   if (peers_->single()) {
     WeightedPeer& peer = peers_->primary[0];
-    if (peer.down || full(peer)) return nullptr;
+    if (peer.down || full(peer) || !peer.is_healthy()) return nullptr;
     return use(peer);
   }
   WeightedPeer* peer = pick();
@@ -106,7 +106,7 @@ WeightedPeer* RoundRobin::take_bound() {
     const bool backup = index >= primary;
     WeightedPeer& peer = backup ? peers_->backup[index - primary] : peers_->primary[index];
     if (peer.down && !peer.drain) continue;
-    if (peers_->single() ? full(peer) : !serves(peer, now)) continue;
+    if (peers_->single() ? full(peer) || !peer.is_healthy() : !serves(peer, now)) continue;
     if (!backup) return take(index, now);
     tried_backup_ = static_cast<uint32_t>(index - primary);
     if (now - peer.state->checked > peer.fail_timeout) peer.state->checked = now;

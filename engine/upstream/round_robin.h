@@ -64,7 +64,7 @@ class RoundRobin : public Selection, public Pooled {
   }
   // Nothing but having been tried keeps it from being used.
   bool serves(const WeightedPeer& peer, int64_t now) const {
-    if (full(peer)) return false;
+    if (full(peer) || !peer.is_healthy()) return false;
     const PeerState& state = *peer.state;
     return !(peer.max_fails && state.fails >= peer.max_fails &&
              now - state.checked <= peer.fail_timeout);

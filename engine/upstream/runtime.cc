@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "engine/upstream/following.h"
+#include "engine/upstream/health_monitor.h"
 #include "engine/upstream/pool.h"
 #include "engine/upstream/resolver.h"
 #include "engine/upstream/round_robin.h"
@@ -47,7 +48,8 @@ struct Runtime::Implementation {
   Worker& worker;
   Pool single_use;
   std::unordered_map<std::string, std::unique_ptr<Resolver>> resolvers;
-  std::unordered_map<std::string, Entry> entries;  // follow names by the resolvers
+  std::unordered_map<std::string, Entry> entries;        // follow names by the resolvers
+  std::vector<std::unique_ptr<HealthMonitor>> monitors;  // use all the others
   bool closing = false;
 };
 
@@ -55,7 +57,7 @@ Runtime::Runtime(Worker& worker) : implementation_(std::make_unique<Implementati
 
 Runtime::~Runtime() = default;
 
-std::unique_ptr<Selection> Runtime::select(const Cluster& cluster, const Subject& subject) {
+Ref<PeerSet> Runtime::peers(const Cluster& cluster) {
   Implementation::Entry& entry = implementation_->entry(cluster);
   const uint64_t version = entry.following ? entry.following->version() : 0;
   if (!entry.peers || entry.peers->cluster_id() != cluster.id || entry.peers_version != version) {
@@ -65,11 +67,15 @@ std::unique_ptr<Selection> Runtime::select(const Cluster& cluster, const Subject
                                   : make_ref<PeerSet>(cluster, before);
     entry.peers_version = version;
   }
+  return entry.peers;
+}
+
+std::unique_ptr<Selection> Runtime::select(const Cluster& cluster, const Subject& subject) {
   BalancerClock clock;
   clock.seconds = loop_seconds;
   clock.milliseconds = loop_milliseconds;
   clock.of = &implementation_->worker.loop;
-  return make_selection(entry.peers, cluster, subject, clock);
+  return make_selection(peers(cluster), cluster, subject, clock);
 }
 
 namespace {
@@ -100,6 +106,17 @@ void Runtime::follow(const std::vector<const Cluster*>& clusters) {
   }
   for (auto& [name, entry] : implementation_->entries) {
     if (std::find(used.begin(), used.end(), &entry) == used.end()) entry.following.reset();
+  }
+}
+
+void Runtime::check(const Ref<Generation>& generation,
+                    const std::vector<const Cluster*>& clusters) {
+  implementation_->monitors.clear();
+  if (implementation_->closing) return;
+  for (const Cluster* cluster : clusters) {
+    if (cluster->checks.empty()) continue;
+    implementation_->monitors.push_back(
+        std::make_unique<HealthMonitor>(implementation_->worker, *this, generation, *cluster));
   }
 }
 
@@ -152,6 +169,7 @@ size_t Runtime::idle_connections() const {
 
 void Runtime::close_idle() {
   implementation_->closing = true;
+  implementation_->monitors.clear();
   for (auto& [name, entry] : implementation_->entries) {
     if (entry.pool) entry.pool->clear_idle();
   }

@@ -7,13 +7,15 @@
 #include <string_view>
 #include <vector>
 
+#include "confparse/ref.h"
 #include "engine/base/md5.h"
 #include "engine/event/timer.h"
 #include "engine/upstream/cluster.h"
 
 namespace weir {
+class Generation;
 struct Worker;
-}
+}  // namespace weir
 
 namespace weir::upstream {
 
@@ -63,6 +65,7 @@ class Selection {
   virtual const StickyName* sticky_name() const { return nullptr; }
 };
 
+class PeerSet;
 class Pool;
 class Resolver;
 
@@ -129,6 +132,11 @@ class Runtime {
   // Before a configuration with these clusters is in force: follows the names of their servers
   // with `resolve`, so that requests find their addresses; and no others from now on.
   void follow(const std::vector<const Cluster*>& clusters);
+  // From now on the health checks of these clusters are done (or another worker watched while it
+  // does them), and no others. The clusters are the generation's.
+  void check(const Ref<Generation>& generation, const std::vector<const Cluster*>& clusters);
+  // The peers of a cluster of the generation in force, as they are known now.
+  Ref<PeerSet> peers(const Cluster& cluster);
   // Lines about names that cannot be resolved (level error).
   std::function<void(const std::string& text)> log_error;
 
@@ -150,7 +158,8 @@ class Runtime {
   // names.
   Resolver& resolver(const std::vector<std::string>& words);
   size_t idle_connections() const;
-  // Closes idle pooled connections, and keeps none from now on (drain).
+  // Closes idle pooled connections, and keeps none from now on; leaves health checks to others
+  // (drain).
   void close_idle();
 
  private:

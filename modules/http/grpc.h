@@ -60,5 +60,7 @@ void set_pass(conf::Compiler&, conf::Scope&, const conf::Statement&);
 void define_variables(conf::VariableTable& variables);
 // The content handler.
 PhaseResult handle(Request& request);
+// As proxy::make_plan().
+GatewayPlan* make_plan(Request& request);
 
 }  // namespace weir::http::grpc

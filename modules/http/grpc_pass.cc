@@ -259,6 +259,13 @@ PhaseResult handle(Request& request) {
   return start_gateway(request, *plan);
 }
 
+GatewayPlan* make_plan(Request& request) {
+  const GrpcPass* pass = request.own_settings<GrpcPass>();
+  if (!pass) return nullptr;
+  auto* plan = request.arena().make<Plan>(request.settings<GrpcSettings>(), *pass);
+  return plan->aim(request) ? nullptr : plan;
+}
+
 void define_variables(conf::VariableTable& variables) {
   conf::Variable variable;
   variable.name = "grpc_internal_trailers";

@@ -31,5 +31,6 @@ extern const conf::Module kGrpcErrorsModule;
 extern const conf::Module kNotModifiedModule;
 extern const conf::Module kRangeModule;
 extern const conf::Module kHeadersModule;
+extern const conf::Module kHealthCheckModule;
 
 }  // namespace weir::http

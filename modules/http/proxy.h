@@ -101,6 +101,9 @@ void define_variables(conf::VariableTable& variables);
 
 // The content handler.
 PhaseResult handle(Request& request);
+// The plan of a request that is not a client's (a health check's), to the location's upstream. In
+// the request's arena; null where the location has none.
+GatewayPlan* make_plan(Request& request);
 // A response field by the rules of `settings`; the value itself when none applies.
 std::string_view rewrite(Request& request, const ProxySettings& settings, const Header& header);
 

@@ -324,6 +324,13 @@ PhaseResult handle(Request& request) {
   return start_gateway(request, *plan);
 }
 
+GatewayPlan* make_plan(Request& request) {
+  const ProxyPass* pass = request.own_settings<ProxyPass>();
+  if (!pass) return nullptr;
+  auto* plan = request.arena().make<Plan>(request.settings<ProxySettings>(), *pass);
+  return plan->aim(request) ? nullptr : plan;
+}
+
 void define_variables(conf::VariableTable& variables) {
   const auto define = [&variables](const char* name, conf::VariableGet get, bool cacheable,
                                    bool changeable) {

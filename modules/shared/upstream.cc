@@ -29,7 +29,7 @@ void set_upstream(Compiler& compiler, Scope& scope, const Statement& at) {
   builder.block = UpstreamBlock();
   builder.block.cluster = cluster;
   builder.block.is_stream = scope.context() == conf::kStream;
-  builder.block.zone_kind = builder.block.is_stream ? "stream upstream 1" : "http upstream 1";
+  builder.block.zone_kind = builder.block.is_stream ? "stream upstream 2" : "http upstream 2";
   Scope inner(scope.context() == conf::kStream ? conf::kStreamUpstream : conf::kUpstream, &scope);
   compiler.visit(*at.block, inner);
   builder.current = nullptr;

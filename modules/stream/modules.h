@@ -19,5 +19,6 @@ extern const conf::Module kSslModule;
 extern const conf::Module kSslPrereadModule;
 extern const conf::Module kRealIpModule;
 extern const conf::Module kSplitClientsModule;
+extern const conf::Module kHealthCheckModule;
 
 }  // namespace weir::stream

@@ -1,0 +1,85 @@
+#include "engine/http/gateway_connect.h"
+#include "engine/http/request.h"
+#include "engine/tls/context.h"
+#include "engine/tls/layer.h"
+
+// How the connection to a peer is opened: its socket, and TLS: who the peer should be, and which
+// connections and sessions may serve.
+namespace weir::http {
+namespace {
+
+// Of a name as a URL has it, what certificates know (RFC 6066 section 3): no port.
+std::string_view without_port(std::string_view name) {
+  const size_t from = name.starts_with('[') ? name.find(']') : 0;
+  if (from == std::string_view::npos) return name;
+  return name.substr(0, name.find(':', from));
+}
+
+}  // namespace
+
+ConnectionNames name_connection(Request& request, const GatewayPlan& plan) {
+  ConnectionNames names;
+  names.key = plan.traits;
+  if (!plan.tls) return names;
+  const UpstreamTls& tls = *plan.tls;
+  Arena& arena = request.arena();
+  names.tls_name = without_port(tls.name.empty() ? plan.tls_name : tls.name.evaluate(request));
+  if (!tls.certificate.empty()) {
+    names.credential = arena.make<tls::Credential>();
+    names.credential->certificate = tls.certificate.evaluate(request);
+    names.credential->key = tls.certificate_key.evaluate(request);
+    // No certificate then.
+    if (names.credential->certificate.empty()) names.credential = nullptr;
+  }
+  ArenaText key(arena,
+                plan.traits.size() + tls.context->digest().size() + names.tls_name.size() + 16);
+  key.append(plan.traits);
+  key.append(tls.send_server_name ? "\ntls sni " : "\ntls ");
+  key.append(tls.context->digest());
+  key.push_back('\n');
+  key.append(names.tls_name);
+  if (names.credential) {
+    key.push_back('\n');
+    key.append(names.credential->certificate);
+    key.push_back('\n');
+    key.append(names.credential->key);
+  }
+  names.key = key.view();
+  return names;
+}
+
+void add_tls(UpstreamConnection& connection, const GatewayPlan& plan, const ConnectionNames& names,
+             const net::Address& peer) {
+  const UpstreamTls& tls = *plan.tls;
+  tls::ClientParameters parameters;
+  if (tls.send_server_name) parameters.server_name = names.tls_name;
+  parameters.verify_name = names.tls_name;
+  parameters.alpn = plan.alpn;
+  parameters.peer = peer.text();
+  parameters.credential = names.credential;
+  connection.use_tls(std::make_unique<tls::ClientLayer>(tls.context, parameters));
+}
+
+net::ConnectOptions connect_options(Request& request, const GatewaySettings& settings,
+                                    std::string& problem) {
+  net::ConnectOptions options;
+  options.keepalive = settings.socket_keepalive;
+  options.receive_buffer = static_cast<int>(settings.socket_receive_buffer.value);
+  options.send_buffer = static_cast<int>(settings.socket_send_buffer.value);
+  if (!settings.bind.enabled) return options;
+  options.transparent = settings.bind.transparent;
+  if (settings.bind.template_.empty()) {
+    options.bind = settings.bind.address;
+    return options;
+  }
+  const std::string_view text = settings.bind.template_.evaluate(request);
+  if (text.empty()) return options;
+  if (auto address = net::Address::parse_local(text)) {
+    options.bind = *address;
+  } else {
+    problem = "invalid local address \"" + std::string(text) + "\"";
+  }
+  return options;
+}
+
+}  // namespace weir::http
