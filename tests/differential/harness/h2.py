@@ -53,6 +53,9 @@ def head_of(text):
 
 
 def render_fields(fields):
+    """Pseudo-header fields in one order: theirs means nothing."""
+    if fields and fields[0][0].startswith(":"):
+        fields = sorted(fields, key=lambda field: field[0] if field[0].startswith(":") else "~")
     return b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in fields)
 
 
@@ -379,6 +382,9 @@ class Backend:
         elif word == "trailers":
             connection.head(number, fields_of(text.lstrip("| ")), True)
         elif word == "rst":
+            exchange = connection.exchange(number)
+            exchange.over = exchange.over or "we reset it"
+            self.note(number)
             connection.send(frames.frame(frames.RST_STREAM, 0, number, struct.pack(">I", code_of(rest))))
         elif word == "goaway":
             last, code = rest.split()
