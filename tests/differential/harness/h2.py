@@ -373,6 +373,8 @@ class Backend:
         connection = self.connection
         end = rest == "end" or rest.startswith("end ")
         text = rest[4:] if end else rest
+        if end or word == "trailers":
+            self.note(number)  # before the client knows that it is over
         if word == "head":
             connection.head(number, fields_of(text.lstrip("| ")), end)
         elif word == "data":
