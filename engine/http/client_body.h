@@ -63,6 +63,7 @@ class ClientBody final : public RequestBody {
   bool complete() const { return ended_ || !present(); }
   bool was_asked_for() const { return mode_ != Mode::waiting; }
   bool is_discarding() const { return mode_ == Mode::discarding; }
+  bool is_streaming() const { return mode_ == Mode::streaming; }
   // Expect: 100-continue: answered when reading begins; never after this.
   void no_continue() { continue_settled_ = true; }
   void stop_timer() { timer_.cancel(); }

@@ -164,8 +164,11 @@ bool ErrorPages::use_error_page(Request& request, int status, PhaseResult& resul
   const ErrorPageRule* rule = find_rule(settings, status);
   if (rule == nullptr) return false;
   if (!settings.recursive_error_pages) request.error_page_ = true;
-  if (rule->overwrite != -1 && rule->overwrite != 200) request.exchange().body().no_continue();
-  if (rule->overwrite >= 0) request.error_status_ = rule->overwrite;
+  // Clients know nothing of 494 to 497.
+  const int overwrite =
+      rule->overwrite == -1 && status >= 494 && status <= 497 ? 400 : rule->overwrite;
+  if (overwrite != -1 && overwrite != 200) request.exchange().body().no_continue();
+  if (overwrite >= 0) request.error_status_ = overwrite;
   std::string_view target = rule->target.evaluate(request);
   if (!target.empty() && target[0] == '/') {
     SplitUri split{target, rule->args};

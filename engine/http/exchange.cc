@@ -143,7 +143,9 @@ void Exchange::on_reset(const Reset& reset) {
       take_refused_head();
     }
     if (*reset.reason != 0) main_->log(Severity::info, reset.reason);
-    peer_gone(multiplexed() ? 499 : 400);
+    // As nginx has it: a body that goes straight on was cut, any other client left.
+    const bool left = multiplexed() && (body_.complete() || !body_.is_streaming());
+    peer_gone(left ? 499 : 400);
     return;
   }
   keep_alive_ = false;
@@ -369,7 +371,9 @@ void Exchange::request_finished(Request& request) {
 
 void Exchange::terminate(int status) {
   Response& response = main_->response_;
-  if (status > 0 && (response.status == 0 || bytes_sent() == 0)) response.status = status;
+  // What peer_gone() said of a client that is not there any more stands.
+  const bool known = gone_ && status == 499 && response.status != 0;
+  if (status > 0 && !known && (response.status == 0 || bytes_sent() == 0)) response.status = status;
   keep_alive_ = false;
   lingering_ = false;
   if (aborted_ || gone_ || tunnel_) return;

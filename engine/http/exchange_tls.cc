@@ -21,14 +21,14 @@ const tls::ServerOptions& options_of(const VirtualServer& server) {
 }
 
 // The client's certificate was judged by other authorities than those of the server it asks for.
-bool judged_elsewhere(const tls::ServerOptions& shaken, const tls::ServerOptions& asked) {
+bool judged_elsewhere(const tls::ServerContext& shaken, const VirtualServer& server) {
   using tls::ClientVerification;
-  if (shaken.verify == ClientVerification::off || asked.verify == ClientVerification::off) {
+  const auto& asked = server.scope->get<tls::ServerSettings>();
+  if (shaken.options().verify == ClientVerification::off ||
+      asked.options.verify == ClientVerification::off) {
     return false;
   }
-  return shaken.client_certificate != asked.client_certificate ||
-         shaken.trusted_certificate != asked.trusted_certificate || shaken.crl != asked.crl ||
-         shaken.verify_depth != asked.verify_depth;
+  return !asked.context || shaken.judges_digest() != asked.context->judges_digest();
 }
 
 std::string negotiated_name(const ConnectionFacts& facts) {
@@ -57,7 +57,7 @@ void Exchange::choose_server() {
   }
   // Without a name in the hello the default server has shaken hands, and answers as well.
   if (negotiated == nullptr && server != nullptr && facts_->tls != nullptr &&
-      judged_elsewhere(facts_->tls->context().options(), options_of(*server))) {
+      judged_elsewhere(facts_->tls->context(), *server)) {
     misdirected_ = true;
     server = listener_.default_server;
   }

@@ -32,6 +32,8 @@ class ServerContext final {
   // Of all that decides who may talk to us: protocols, verification, CAs, CRL, certificates. A
   // connection whose server has another one after a reload is ended politely.
   const std::string& policy_digest() const { return policy_digest_; }
+  // Of what a client's certificate is judged by: CAs, CRL (by content) and depth.
+  const std::string& judges_digest() const { return judges_digest_; }
   ssl_ctx_st* native() const { return native_; }
   const Material& material() const { return *material_; }
 
@@ -40,6 +42,7 @@ class ServerContext final {
   friend struct ServerContextMaker;
   ServerOptions options_;
   std::string policy_digest_;
+  std::string judges_digest_;
   std::unique_ptr<Material> material_;
   ssl_ctx_st* native_ = nullptr;
 };

@@ -201,6 +201,7 @@ bool ServerContextMaker::add_credentials() {
 
 bool ServerContextMaker::set_verification() {
   SSL_CTX* native = parts.context;
+  size_t trusted_from = digest.size();
   if (options.verify != ClientVerification::off) {
     SSL_CTX_set_verify(native, SSL_VERIFY_PEER, on_verify);
     SSL_CTX_set_verify_depth(native, static_cast<int>(options.verify_depth));
@@ -214,12 +215,15 @@ bool ServerContextMaker::set_verification() {
       SSL_CTX_set_client_CA_list(native, names);
     }
   }
+  std::string judges = digest.substr(trusted_from) + std::to_string(options.verify_depth) + ";";
   digest += "v" + std::to_string(static_cast<int>(options.verify)) + "," +
             std::to_string(options.verify_depth) + ";";
+  trusted_from = digest.size();
   if (!options.trusted_certificate.empty() && !parts.trust(world, options.trusted_certificate)) {
     return false;
   }
   if (!options.crl.empty() && !parts.revoke(world, options.crl)) return false;
+  made->judges_digest_ = digest_of(judges + digest.substr(trusted_from));
   return read_ocsp_responder();
 }
 

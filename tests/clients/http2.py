@@ -1,89 +1,21 @@
 """A raw HTTP/2 connection for tests: sends any frame, reads frames; HPACK by libnghttp2."""
 
 import collections
-import ctypes
-import ctypes.util
 import socket
 import ssl
 import struct
 
 from harness import PATIENCE
+from frames import (  # noqa: F401
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, PUSH, SETTINGS,
+    Inflater, frame, header_block)
+from frames import RST_STREAM as RST
+from frames import WINDOW_UPDATE as WINDOW
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
-END_STREAM, END_HEADERS, ACK = 1, 4, 1
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = 0, 1, 2, 3
 REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 7, 8, 11
 
 Frame = collections.namedtuple("Frame", "type flags stream payload")
-
-_library = ctypes.CDLL(ctypes.util.find_library("nghttp2") or "libnghttp2.so.14")
-
-
-class _Field(ctypes.Structure):
-    _fields_ = [("name", ctypes.POINTER(ctypes.c_ubyte)), ("value", ctypes.POINTER(ctypes.c_ubyte)),
-                ("name_size", ctypes.c_size_t), ("value_size", ctypes.c_size_t),
-                ("flags", ctypes.c_ubyte)]
-
-
-_library.nghttp2_hd_inflate_hd2.restype = ctypes.c_ssize_t
-_library.nghttp2_hd_inflate_hd2.argtypes = [
-    ctypes.c_void_p, ctypes.POINTER(_Field), ctypes.POINTER(ctypes.c_int), ctypes.c_char_p,
-    ctypes.c_size_t, ctypes.c_int]
-_library.nghttp2_hd_inflate_new.argtypes = [ctypes.POINTER(ctypes.c_void_p)]
-_library.nghttp2_hd_inflate_del.argtypes = [ctypes.c_void_p]
-_library.nghttp2_hd_inflate_end_headers.argtypes = [ctypes.c_void_p]
-
-
-class Inflater:
-    """RFC 7541, the reading side."""
-
-    def __init__(self):
-        self.native = ctypes.c_void_p()
-        _library.nghttp2_hd_inflate_new(ctypes.byref(self.native))
-
-    def __del__(self):
-        _library.nghttp2_hd_inflate_del(self.native)
-
-    def fields(self, block):
-        found = []
-        field, flags = _Field(), ctypes.c_int()
-        while True:
-            used = _library.nghttp2_hd_inflate_hd2(self.native, ctypes.byref(field),
-                                                   ctypes.byref(flags), block, len(block), 1)
-            if used < 0:
-                raise AssertionError("a header block that does not decompress")
-            block = block[used:]
-            if flags.value & 2:
-                name = bytes(field.name[:field.name_size]).decode("latin-1")
-                found.append((name, bytes(field.value[:field.value_size]).decode("latin-1")))
-            if flags.value & 1 or not (block or flags.value & 2):
-                break
-        _library.nghttp2_hd_inflate_end_headers(self.native)
-        return found
-
-
-def _integer(value):
-    if value < 127:
-        return bytes([value])
-    out, value = [127], value - 127
-    while value >= 128:
-        out.append(value % 128 + 128)
-        value //= 128
-    return bytes([*out, value])
-
-
-def header_block(fields):
-    """Literals without indexing."""
-    out = b""
-    for name, value in fields:
-        name, value = name.encode("latin-1"), value.encode("latin-1")
-        out += b"\0" + _integer(len(name)) + name + _integer(len(value)) + value
-    return out
-
-
-def frame(kind, flags, stream, payload=b""):
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 class Stream:
@@ -226,7 +158,7 @@ class Http2:
             if got.type == HEADERS:
                 self._ends = bool(got.flags & END_STREAM)
             if got.flags & END_HEADERS:
-                fields, self._block = self._inflater.fields(self._block), b""
+                fields, self._block = self._inflater.read(self._block), b""
                 self._head(stream, fields)
                 stream.ended = stream.ended or self._ends
         elif got.type == DATA:

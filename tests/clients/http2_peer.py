@@ -3,8 +3,6 @@ sent. Header compression is read with libnghttp2's decoder; what is sent is not 
 """
 
 import collections
-import ctypes
-import ctypes.util
 import queue
 import select
 import socket
@@ -12,9 +10,11 @@ import ssl
 import struct
 import threading
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
+import harness  # noqa: F401 (puts tests/support on the path)
+from frames import (  # noqa: F401
+    ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, WITH_PRIORITY, Inflater, frame, header_block)
+
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 0, 1, 2, 7, 8
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, ENABLE_CONNECT_PROTOCOL = 3, 4, 8
 WINDOW = 65535
@@ -22,65 +22,6 @@ WANTED_WINDOW = 1 << 20
 PATIENCE = 30
 
 Event = collections.namedtuple("Event", "kind value")
-
-
-class _Field(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_void_p), ("value", ctypes.c_void_p), ("name_size", ctypes.c_size_t),
-                ("value_size", ctypes.c_size_t), ("flags", ctypes.c_uint8)]
-
-
-_LIBRARY = ctypes.CDLL(ctypes.util.find_library("nghttp2") or "libnghttp2.so.14")
-_LIBRARY.nghttp2_hd_inflate_hd2.restype = ctypes.c_ssize_t
-_LIBRARY.nghttp2_hd_inflate_hd2.argtypes = [
-    ctypes.c_void_p, ctypes.POINTER(_Field), ctypes.POINTER(ctypes.c_int), ctypes.c_void_p,
-    ctypes.c_size_t, ctypes.c_int]
-
-
-class Inflater:
-    """RFC 7541, one direction of one connection."""
-
-    def __init__(self):
-        self.state = ctypes.c_void_p()
-        _LIBRARY.nghttp2_hd_inflate_new(ctypes.byref(self.state))
-
-    def __del__(self):
-        _LIBRARY.nghttp2_hd_inflate_del(self.state)
-
-    def read(self, block):
-        fields = []
-        while True:
-            field, flags = _Field(), ctypes.c_int()
-            used = _LIBRARY.nghttp2_hd_inflate_hd2(self.state, ctypes.byref(field),
-                                                   ctypes.byref(flags), block, len(block), 1)
-            if used < 0:
-                raise ValueError(f"header block: error {used}")
-            block = block[used:]
-            if flags.value & 2:
-                fields.append((ctypes.string_at(field.name, field.name_size).decode("latin-1"),
-                               ctypes.string_at(field.value, field.value_size).decode("latin-1")))
-            if flags.value & 1:
-                _LIBRARY.nghttp2_hd_inflate_end_headers(self.state)
-                return fields
-
-
-def _text(text):
-    data = text.encode("latin-1") if isinstance(text, str) else text
-    if len(data) < 127:
-        return bytes([len(data)]) + data
-    rest, size = len(data) - 127, b""
-    while rest >= 128:
-        size += bytes([rest % 128 + 128])
-        rest //= 128
-    return bytes([127]) + size + bytes([rest]) + data
-
-
-def deflate(fields):
-    """Literal fields without indexing: every one as it is."""
-    return b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields)
-
-
-def frame(kind, flags=0, stream=0, payload=b""):
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
 class SafeTls:
@@ -142,7 +83,7 @@ class Stream:
             raise AssertionError(f"nothing came on stream {self.number}") from None
 
     def send_head(self, fields, end=False):
-        self.peer.send(HEADERS, END_HEADERS | (END_STREAM if end else 0), self.number, deflate(fields))
+        self.peer.send(HEADERS, END_HEADERS | (END_STREAM if end else 0), self.number, header_block(fields))
 
     def send_data(self, data, end=False):
         """Waits for the peer's window, as it must; an error when the peer resets the stream."""

@@ -375,6 +375,12 @@ http {
         ssl_client_certificate certs/stranger.pem;
         location / { return 200 other; }
     }
+    server {
+        listen 127.0.0.1:8443 ssl;
+        server_name copied.test;
+        ssl_client_certificate certs/../certs/ca.pem;
+        location / { return 200 copied; }
+    }
 }
 """)
         port = weir.port(8443)
@@ -385,6 +391,7 @@ http {
 
         self.assertEqual(ask("first.test"), (200, "first"))
         self.assertEqual(ask("same.test"), (200, "same"))
+        self.assertEqual(ask("copied.test"), (200, "copied"))  # the content counts, not the name
         self.assertEqual(ask("other.test")[0], 421)
 
 

@@ -200,7 +200,7 @@ BodyLength ClientCodec::body_length(Stream& stream, bool end, bool& valid) {
 
 void ClientCodec::on_headers(Stream& stream, bool end) {
   MessageHead& head = *stream.head;
-  head.bytes = tracker_.head_bytes();
+  head.bytes = head_bytes_;
   if (stream.refused != 0) return malformed(stream, stream.refused_reason);
   if (head.status == 0) {
     return malformed(stream, "upstream sent no :status header" WHILE_READING_RESPONSE);

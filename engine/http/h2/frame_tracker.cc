@@ -20,9 +20,7 @@ bool FrameTracker::next(std::string_view& bytes, FrameHead& head) {
   head.type = static_cast<FrameType>(partial_[3]);
   head.flags = partial_[4];
   left_ = head.length;
-  if (head.type == FrameType::headers) head_bytes_ = 0;
   if (head.type == FrameType::headers || head.type == FrameType::continuation) {
-    head_bytes_ += head.length;
     in_head_ = !head.has(kEndHeaders);
   }
   return true;

@@ -39,12 +39,9 @@ class FrameTracker {
   bool next(std::string_view& bytes, FrameHead& head);
   // Between two frames, and between two messages' heads.
   bool at_boundary() const { return left_ == 0 && have_ == 0 && !in_head_; }
-  // Bytes of the header block under way, or of the last one.
-  uint32_t head_bytes() const { return head_bytes_; }
 
  private:
   uint32_t left_;  // of the frame's payload
-  uint32_t head_bytes_ = 0;
   uint8_t have_ = 0;  // bytes of a frame head that is not complete
   bool in_head_ = false;
   unsigned char partial_[9];

@@ -395,6 +395,8 @@ void Multiplexer::widen_window(StreamId handle) {
 // What nghttp2 is milder about than RFC 9113 (sections 5.1.1, 6.3).
 void Multiplexer::on_frame_head(const nghttp2_frame_hd& head) {
   const char* wrong = nullptr;
+  if (head.type == NGHTTP2_HEADERS) head_bytes_ = static_cast<uint32_t>(head.length);
+  if (head.type == NGHTTP2_CONTINUATION) head_bytes_ += static_cast<uint32_t>(head.length);
   if (head.type == NGHTTP2_PRIORITY && head.stream_id == 0) {
     wrong = "client sent PRIORITY frame with incorrect identifier";
   } else if (head.type == NGHTTP2_HEADERS && role_ == Role::server) {
@@ -415,6 +417,8 @@ void Multiplexer::on_frame(const nghttp2_frame& frame) {
   const bool end = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
   switch (frame.hd.type) {
     case NGHTTP2_HEADERS: {
+      head_bytes_ -= static_cast<uint32_t>(frame.headers.padlen);
+      if ((frame.hd.flags & NGHTTP2_FLAG_PRIORITY) != 0) head_bytes_ -= 5;
       Stream* stream = of_number(frame.hd.stream_id);
       if (stream == nullptr || stream->told) break;
       if (!stream->head_done) {

@@ -120,8 +120,9 @@ class Multiplexer : public Codec {
   Chain output_;
   Ref<Block> block_;  // where frames are put, from used_ on
   uint32_t used_ = 0;
-  uint32_t held_ = 0;  // streams not forgotten, or not closed
-  uint32_t open_ = 0;  // streams that nghttp2 has
+  uint32_t held_ = 0;        // streams not forgotten, or not closed
+  uint32_t open_ = 0;        // streams that nghttp2 has
+  uint32_t head_bytes_ = 0;  // of the header block under way, or of the last one
   bool in_feed_ = false;
   bool pumping_ = false;
   bool dead_ = false;
@@ -149,6 +150,7 @@ class Multiplexer : public Codec {
   static const char* describe_cancel(Stream& stream, uint32_t code);
   void on_close(int32_t number, uint32_t code);
   void on_sent(const nghttp2_frame& frame);
+  void note_violation(const nghttp2_goaway& goaway);
   Slice body_slice(Stream& stream, const char* data, size_t size);
   ssize_t read_source(Stream& stream, size_t length, uint32_t& flags);
   void send_source(Stream& stream, const uint8_t* frame_head, size_t length);

@@ -1,6 +1,7 @@
 // What goes out: nghttp2's frames, and bodies that never pass through its memory.
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "engine/http/h2/multiplexer.h"
@@ -221,9 +222,24 @@ void Multiplexer::on_sent(const nghttp2_frame& frame) {
           break;
       }
       break;
+    case NGHTTP2_GOAWAY:
+      if (frame.goaway.error_code != NGHTTP2_NO_ERROR && *error_ == 0 && *last_words_ == 0) {
+        note_violation(frame.goaway);
+      }
+      break;
     default:
       break;
   }
+}
+
+// nghttp2 ends a connection by itself: the GOAWAY says why.
+void Multiplexer::note_violation(const nghttp2_goaway& goaway) {
+  const std::string_view why(reinterpret_cast<const char*>(goaway.opaque_data),
+                             goaway.opaque_data_len);
+  const char* what =
+      role_ == Role::server ? "client broke the protocol: " : "upstream broke the protocol: ";
+  std::snprintf(last_words_, sizeof last_words_, "%s%.*s", what,
+                static_cast<int>(std::min<size_t>(why.size(), 120)), why.empty() ? "" : why.data());
 }
 
 // --- nghttp2's callbacks

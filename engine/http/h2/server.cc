@@ -116,7 +116,7 @@ void ServerCodec::on_field(Stream& stream, std::string_view name, std::string_vi
 
 void ServerCodec::on_headers(Stream& stream, bool end) {
   MessageHead& head = *stream.head;
-  head.bytes = tracker_.head_bytes();
+  head.bytes = head_bytes_;
   if (stream.refused == 0) {
     const FieldVerdict verdict = finish_request(stream, end);
     if (verdict.status != 0) refuse(stream, verdict.status, verdict.reason);

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 
-from . import http
+from . import h2, http, secure
 from .casefile import steps_of
 
 WAIT = 8.0
@@ -71,6 +71,10 @@ class Backend:
         self.problems = []
         self.sockets = []
         self.threads = []
+        kind, *options = kind.split()
+        self.speaks_h2 = "h2" in (kind, *options)
+        self.settings = [option[9:] for option in options if option.startswith("settings:")]
+        self.tls = secure.server_context(options) if "tls" in (kind, *options) else None
         if kind == "unix":
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(path)
@@ -118,14 +122,14 @@ class Backend:
             sock.close()
 
     def serve(self, sock, serial, peer):
-        connection = Connection(self, sock, serial, peer)
         try:
-            if self.rules:
-                connection.serve_rules(self.rules)
-            else:
-                script = self.script[min(serial, len(self.script)) - 1]
-                connection.run(script)
-            connection.leave()
+            if self.tls:
+                sock, note = secure.accept(self.tls, sock)
+                self.record.add((self.name, serial), f"{note}\n".encode())
+                if sock is None:
+                    return
+                self.sockets.append(sock)
+            self.serve_plain(sock, serial, peer)
         except Stop:
             pass
         except OSError:
@@ -133,7 +137,19 @@ class Backend:
         except Exception as error:  # a mistake in the script must not pass for agreement
             self.problems.append(f"backend {self.name}: {error!r}")
         finally:
-            sock.close()
+            if sock is not None:
+                sock.close()
+
+    def serve_plain(self, sock, serial, peer):
+        connection = Connection(self, sock, serial, peer)
+        if self.speaks_h2:
+            h2.Backend(connection, connection.stream).serve(self.rules)
+        elif self.rules:
+            connection.serve_rules(self.rules)
+            connection.leave()
+        else:
+            connection.run(self.script[min(serial, len(self.script)) - 1])
+            connection.leave()
 
 
 class DatagramBackend:

@@ -54,6 +54,10 @@ class Case:
         self.certificates = False
 
 
+# Steps of HTTP/2: what follows them are frames, and an empty line only sets them apart.
+FRAMED = ("h2", "ask", "data", "zeros", "trailers", "rst", "window", "ping", "frame", "answer", "rest", "noupdates",
+          "over", "head", "goaway")
+
 ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\", "@": "@", "-": "-"}
 
 
@@ -89,6 +93,8 @@ def steps_of(lines):
                 continue
             flush()
             steps.append((word, unescape(rest)))
+            continue
+        if not line and steps and steps[-1][0] in FRAMED:  # no blank line is sent between frames
             continue
         if re.search(r"(?<!\\)(\\\\)*\\$", line):
             text += unescape(line[:-1])

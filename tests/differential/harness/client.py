@@ -5,7 +5,7 @@ import socket
 import struct
 import time
 
-from . import http, secure
+from . import h2, http, secure
 
 WAIT = 10.0
 REQUEST_LINE = re.compile(rb"^([A-Za-z]+) [^\r\n]* HTTP/1\.[01]\r?$", re.M)
@@ -30,6 +30,7 @@ class Client:
         self.others = {}
         self.datagrams = None
         self.handshakes = secure.Handshakes()
+        self.h2 = h2.Client(self)
 
     def note(self, text):
         self.out.append(f"[{text}]\n".encode("latin-1"))
@@ -113,6 +114,8 @@ class Client:
         if self.stream is None:
             return
         self.handshakes.keep(self.stream.sock)
+        if self.h2.settle():
+            return
         if self.last is not None and not self.stream.ended:
             wait = 3.0 if self.last.close else 0.006
             while self.stream.more(wait):
@@ -164,6 +167,8 @@ class Client:
                 self.note(f"datagrams: {error.strerror}")
         elif word == "receive":
             self.receive(float(rest or 1500) / 1000)
+        elif word in h2.STEPS:
+            self.h2.step(word, rest)
         elif word == "tls":
             self.shake_hands(rest)
         elif word == "switch":
@@ -200,11 +205,13 @@ class Client:
         elif word == "close":
             self.stream.sock.close()
             self.stream = None
+            self.h2.connection = None
             self.pending = False
         elif word == "reset":
             self.stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.stream.sock.close()
             self.stream = None
+            self.h2.connection = None
             self.pending = False
         elif word == "unread":  # the answer is not waited for
             self.pending = False

@@ -61,6 +61,44 @@ def reason(error):
     return re.sub(r" \(_ssl.*", "", str(text))
 
 
+def server_context(options):
+    """A backend's: `cert=NAME` (localhost), `verify` (asks for a certificate), `alpn=...`, `min=`, `max=`."""
+    given = dict(option.partition("=")[::2] for option in options)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = VERSIONS[given.get("min", "1.2")]
+    made.maximum_version = VERSIONS[given.get("max", "1.3")]
+    name = given.get("cert", "localhost")
+    made.load_cert_chain(f"{folder()}/{name}.pem", f"{folder()}/{name}.key")
+    if "verify" in given:
+        made.verify_mode = ssl.CERT_REQUIRED if given["verify"] == "on" else ssl.CERT_OPTIONAL
+        made.load_verify_locations(f"{folder()}/ca.pem")
+    if "alpn" in given or "h2" in given:
+        made.set_alpn_protocols(given.get("alpn", "h2").split(","))
+    if "ciphers" in given:
+        made.set_ciphers(given["ciphers"])
+    made.sni_callback = lambda sock, name, _: setattr(sock, "asked_name", name)
+    return made
+
+
+def accept(made, sock):
+    """The secure socket (or None) and what is to be noted."""
+    try:
+        secure = made.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False)
+    except (ssl.SSLError, OSError) as error:
+        return None, f"tls refused: {reason(error)}"
+    return secure, (f"{secure.version()} {secure.cipher()[0]} alpn={secure.selected_alpn_protocol()} "
+                    f"name={getattr(secure, 'asked_name', None)} client={common_name(secure)} "
+                    f"reused={secure.session_reused}")
+
+
+def common_name(secure):
+    for part in (secure.getpeercert() or {}).get("subject", ()):
+        for field, value in part:
+            if field == "commonName":
+                return value
+    return ""
+
+
 class Handshakes:
     """Of one client: shakes hands, and remembers contexts and sessions for resumption."""
 
@@ -88,13 +126,8 @@ class Handshakes:
                                       suppress_ragged_eofs=False)
         except (ssl.SSLError, OSError) as error:
             return None, f"tls refused: {reason(error)}"
-        subject = ""
-        for part in (secure.getpeercert() or {}).get("subject", ()):
-            for field, value in part:
-                if field == "commonName":
-                    subject = value
         return secure, (f"{secure.version()} {secure.cipher()[0]} alpn={secure.selected_alpn_protocol()} "
-                        f"subject={subject} reused={secure.session_reused}")
+                        f"subject={common_name(secure)} reused={secure.session_reused}")
 
     def keep(self, sock):
         if isinstance(sock, ssl.SSLSocket):

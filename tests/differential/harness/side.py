@@ -366,7 +366,7 @@ class Side:
             data = re.sub(rb"(?<!\d)%d(?!\d)" % port, b"%%%%PORT_%s%%%%" % name.encode(), data)
         for index, port in enumerate(self.client_ports):
             data = re.sub(rb"(?<!\d)%d(?!\d)" % port, b"%%%%CLIENT_%d%%%%" % index, data)
-        data = re.sub(rb"^(Date: )\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT(?=\r?$)", rb"\1%%DATE%%", data, flags=re.M)
+        data = re.sub(rb"^([Dd]ate: )\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT(?=\r?$)", rb"\1%%DATE%%", data, flags=re.M)
         data = re.sub(rb"nginx/1\.\d+\.\d+", b"nginx/%%VERSION%%", data)
         for boundary in set(re.findall(rb"multipart/byteranges; boundary=(\w+)", data)):
             data = data.replace(boundary, b"%%BOUNDARY%%")

@@ -74,6 +74,9 @@ class Script {
           const std::string came = frames_.empty() ? "(nothing)" : frames_.front();
           CHECK(came == (there ? came : step.bytes));
           if (!there) return;
+          // Whoever is sent away reads why in the error log.
+          const bool sent_away = came.starts_with("goaway") && !came.ends_with("NO_ERROR");
+          CHECK((!sent_away || !heard_.error.empty()));
           frames_.erase(frames_.begin());
           break;
         }

@@ -39,6 +39,20 @@ TEST_CASE("h2: a request and its answer") {
   CHECK(pair.at_server.error.empty());
 }
 
+TEST_CASE("h2: heads that come together have each their own size") {
+  Pair pair;
+  pair.request("GET", "/", true);
+  pair.request("GET", "/a/longer/path", true);
+  pair.request("GET", "/", true);
+  pair.carry();
+  REQUIRE(pair.at_server.order.size() == 3);
+  const auto size = [&](size_t at) {
+    return pair.at_server.streams[pair.at_server.order[at]].head->bytes;
+  };
+  CHECK(size(2) <= size(0));
+  CHECK(size(1) > size(0) + 5);
+}
+
 TEST_CASE("h2: many streams, answered in another order") {
   Pair pair;
   std::vector<StreamId> asked;
