@@ -12,6 +12,7 @@ namespace weir::process {
 namespace {
 
 constexpr size_t kMostDescriptors = Message::kMostEntries + 1;
+constexpr int kInboxSize = 4 << 20;
 constexpr size_t kControlSize = CMSG_SPACE(kMostDescriptors * sizeof(int));
 
 void take_descriptors(msghdr& header, std::vector<int>& descriptors) {
@@ -31,6 +32,16 @@ void take_descriptors(msghdr& header, std::vector<int>& descriptors) {
 int open_channel(int ends[2]) {
   return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0 ? 0
                                                                                           : errno;
+}
+
+int open_inbox(int ends[2]) {
+  if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) return errno;
+  // Room for bursts; more than the system allows is no error.
+  const int size = kInboxSize;
+  if (setsockopt(ends[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) != 0) {
+    setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+  }
+  return 0;
 }
 
 int send_message(int channel, const Message& message, const std::vector<int>& descriptors) {

@@ -18,6 +18,8 @@ struct Message {
     commit,       // the prepared generation is the one now
     abort,        // forget it
     logs,         // reopened log files, by place in the current generation's list
+    worker,       // another worker: descriptors[0] leads to it; value: its number and slot
+    worker_gone,  // value: its number
     // worker → master
     ready,     // compiled
     failed,    // could not; the reason is in the worker's log
@@ -36,8 +38,17 @@ struct Message {
   Entry entries[kMostEntries] = {};
 };
 
+// For Message::Kind::worker: what `value` holds.
+inline uint64_t worker_value(uint32_t number, uint32_t slot) {
+  return uint64_t{number} << 32 | slot;
+}
+
 // Two connected ends, non-blocking and close-on-exec. 0 or an errno.
 int open_channel(int ends[2]);
+
+// The same for messages between workers (stream/steering.h): ends[0] is read by one of them,
+// ends[1] written to by all others.
+int open_inbox(int ends[2]);
 
 // 0 or an errno (EAGAIN: full). The descriptors stay the caller's.
 int send_message(int channel, const Message& message, const std::vector<int>& descriptors = {});

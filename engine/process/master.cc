@@ -76,12 +76,11 @@ Master::Master(const Start& start, ProcessLog& log, MemoryFile plan_file, Plan p
       listeners_(std::move(resources.listeners)),
       zones_(std::move(resources.zones)) {
   plan_.bundle = {};
+  fixed_slots_ = steer_datagrams(listeners_, worker_slots(plan_), log_);
 }
 
 Master::~Master() {
-  for (const Worker& worker : workers_) {
-    if (worker.channel >= 0) close(worker.channel);
-  }
+  for (Worker& worker : workers_) close_worker(worker);
   if (signals_ >= 0) close(signals_);
 }
 
@@ -245,7 +244,11 @@ void Master::stop_workers(Stop how) {
     close_sockets(listeners_, nullptr);
   }
   if (how == Stop::quit) {
-    for (Worker& worker : workers_) quit_worker(worker);
+    for (Worker& worker : workers_) {
+      // One that is leaving already hears that this is the end.
+      if (worker.leaving) kill(worker.pid, SIGQUIT);
+      quit_worker(worker);
+    }
     return;
   }
   end_workers(SIGTERM);
@@ -322,9 +325,15 @@ void Master::reap() {
     const auto found = std::find_if(workers_.begin(), workers_.end(),
                                     [&](const Worker& worker) { return worker.pid == pid; });
     if (found == workers_.end()) continue;
-    const Worker worker = *found;
-    if (worker.channel >= 0) close(worker.channel);
+    Worker worker = *found;
+    close_worker(worker);
     workers_.erase(found);
+    Message message;
+    message.kind = Message::Kind::worker_gone;
+    message.value = worker.number;
+    for (const Worker& other : workers_) {
+      if (other.channel >= 0) tell(other, message, {});
+    }
     worker_gone(worker, status);
   }
 }
@@ -362,37 +371,63 @@ void Master::start_missing_workers() {
 }
 
 bool Master::start_worker(uint32_t slot) {
-  int ends[2];
-  if (const int error = open_channel(ends)) {
+  int channel[2];
+  int inbox[2] = {-1, -1};
+  if (const int error = open_channel(channel)) {
     log_.write(Severity::alert, "socketpair() failed while spawning \"worker process\"", error);
     return false;
   }
-  const pid_t pid = fork();
-  if (pid < 0) {
+  if (const int error = open_inbox(inbox)) {
+    log_.write(Severity::alert, "socketpair() failed, ignored", error);
+  }
+  Worker worker;
+  worker.slot = slot;
+  worker.number = next_worker_++;
+  worker.open_files = plan_.core.open_files.value;
+  worker.channel = channel[0];
+  worker.inbox = inbox[1];
+  worker.pid = fork();
+  if (worker.pid == 0) {
+    close_worker(worker);
+    run_worker(worker, channel[1], inbox[0]);
+  }
+  close(channel[1]);
+  if (inbox[0] >= 0) close(inbox[0]);
+  if (worker.pid < 0) {
     log_.write(Severity::alert, "fork() failed while spawning \"worker process\"", errno);
-    close(ends[0]);
-    close(ends[1]);
+    close_worker(worker);
     return false;
   }
-  if (pid == 0) {
-    close(ends[0]);
-    run_worker(slot, ends[1]);
-  }
-  close(ends[1]);
-  log_.write(Severity::notice, "start worker process " + std::to_string(pid));
-  Worker worker;
-  worker.pid = pid;
-  worker.slot = slot;
-  worker.open_files = plan_.core.open_files.value;
-  worker.channel = ends[0];
+  log_.write(Severity::notice, "start worker process " + std::to_string(worker.pid));
+  introduce(worker);
   workers_.push_back(worker);
   return true;
 }
 
+// Tells the workers that are there of a new one; it knows of them since the fork.
+void Master::introduce(const Worker& worker) {
+  if (worker.inbox < 0) return;
+  Message message;
+  message.kind = Message::Kind::worker;
+  message.value = worker_value(worker.number, worker.slot);
+  for (const Worker& other : workers_) {
+    if (other.channel >= 0) tell(other, message, {worker.inbox});
+  }
+}
+
+void Master::close_worker(Worker& worker) {
+  if (worker.channel >= 0) close(worker.channel);
+  if (worker.inbox >= 0) close(worker.inbox);
+  worker.channel = worker.inbox = -1;
+}
+
 // In the new process: lets go of what is the master's, gives up privileges, serves, ends.
-void Master::run_worker(uint32_t slot, int channel) {
+void Master::run_worker(const Worker& self, int channel, int inbox) {
+  const uint32_t slot = self.slot;
+  WorkerStart start;
   for (const Worker& worker : workers_) {
     if (worker.channel >= 0) close(worker.channel);
+    if (worker.inbox >= 0) start.others.push_back({worker.number, worker.slot, worker.inbox});
   }
   workers_.clear();
   control_.close_all();
@@ -408,12 +443,14 @@ void Master::run_worker(uint32_t slot, int channel) {
         if (sockets.descriptors[i] != sockets.of(slot)) close(sockets.descriptors[i]);
       }
     }
-    WorkerStart start;
     start.modules = start_.modules;
     start.log = &log_;
     start.slot = slot;
     start.worker_count = static_cast<uint32_t>(plan_.core.worker_processes);
     start.channel = channel;
+    start.number = self.number;
+    start.inbox = inbox;
+    start.fixed_slots = fixed_slots_;
     start.plan = &plan_file_;
     start.listeners = &listeners_;
     start.zones = &zones_;

@@ -48,7 +48,9 @@ class Master {
   struct Worker {
     pid_t pid = -1;
     uint32_t slot = 0;
+    uint32_t number = 0;  // of all that were ever started
     int channel = -1;
+    int inbox = -1;           // what the other workers write to
     int64_t open_files = -1;  // worker_rlimit_nofile that it has
     bool leaving = false;     // told to quit or terminate, or replaced: not forked again
     bool answered = false;
@@ -84,7 +86,9 @@ class Master {
   void clean_up();
   bool start_worker(uint32_t slot);
   void start_missing_workers();
-  [[noreturn]] void run_worker(uint32_t slot, int channel);
+  void introduce(const Worker& worker);
+  static void close_worker(Worker& worker);
+  [[noreturn]] void run_worker(const Worker& self, int channel, int inbox);
   void tell(const Worker& worker, const Message& message, const std::vector<int>& descriptors);
   void quit_worker(Worker& worker);
 
@@ -131,6 +135,8 @@ class Master {
   Stop stop_ = Stop::no;
   int64_t kill_at_ = 0;
   uint64_t next_number_ = 2;
+  uint32_t next_worker_ = 1;
+  bool fixed_slots_ = false;
 };
 
 // Forks a process that makes the plan and writes it to `file`. Its pid, or -errno.

@@ -102,7 +102,7 @@ void Master::report_problems(const Plan& plan) {
 void Master::open_and_ask() {
   Reload& reload = *reload_;
   OpenOptions options;
-  options.slots = static_cast<uint32_t>(std::max<int64_t>(1, reload.plan.core.worker_processes));
+  options.slots = worker_slots(reload.plan);
   options.before = &listeners_;
   options.zones_before = &zones_;
   if (!open_resources(reload.plan, options, log_, reload.resources, false)) {
@@ -249,10 +249,11 @@ void Master::commit() {
   Message message;
   message.kind = Message::Kind::commit;
   message.generation = reload.plan.number;
+  std::vector<pid_t> asked;
   for (Worker& worker : workers_) {
     if (!worker.asked || worker.leaving) continue;
     worker.answered = false;
-    tell(worker, message, {});
+    asked.push_back(worker.pid);
   }
   const std::string pid_before = plan_.core.pid_file;
   const auto logs_before = plan_.resources.log_files;
@@ -275,7 +276,11 @@ void Master::commit() {
   reload.pid_file_made = false;
   reload.phase = Reload::Phase::settling;
   reload.deadline = monotonic_milliseconds() + kSettleMilliseconds;
+  // New workers first: those that are there tell them which sessions they have.
   place_workers(reload.replace);
+  for (Worker& worker : workers_) {
+    if (std::find(asked.begin(), asked.end(), worker.pid) != asked.end()) tell(worker, message, {});
+  }
   check_reload();
 }
 
@@ -297,7 +302,9 @@ void Master::place_workers(bool replace) {
   }
 }
 
+// Whoever is to read a socket does so now.
 void Master::settled() {
+  steer_datagrams(listeners_, worker_slots(plan_), log_);
   for (Worker& worker : workers_) {
     if (worker.replaced) quit_worker(worker);
   }

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <ctime>
 
+#include "engine/net/datagram_slots.h"
+
 namespace weir::process {
 
 namespace {
@@ -70,17 +72,18 @@ class SocketOpener {
   void prepare(const ListenRequest& request, OpenedResources& out) {
     const size_t slots = std::max(1u, options_.slots);
     net::ListenOptions wanted = request.options;
-    // Datagrams of one client must come to one worker: each has a socket of its own.
-    if (wanted.type == SOCK_DGRAM && slots > 1) wanted.reuseport = true;
+    // Datagrams of one client must come to one worker: each has a socket of its own, and more may
+    // come later.
+    const bool datagrams = wanted.type == SOCK_DGRAM;
+    if (datagrams && wanted.address.is_ip() && !options_.test) wanted.reuseport = true;
     const ListeningSockets* old = options_.before ? options_.before->find(wanted) : nullptr;
     ListeningSockets sockets;
     sockets.options = wanted;
-    // A datagram socket cannot join others of its port later: then all are new.
-    const bool joins =
-        wanted.type == SOCK_DGRAM && wanted.reuseport && old && !old->options.reuseport;
-    if (old && !joins) sockets.descriptors = old->descriptors;
-    // A socket of a slot without a worker would swallow connections: it goes.
-    if (sockets.descriptors.size() > slots) sockets.descriptors.resize(slots);
+    sockets.exclusive = wanted.reuseport && !request.options.reuseport && !old;
+    if (old) sockets.descriptors = old->descriptors;
+    // A socket of a slot without a worker would swallow connections: it goes. (Datagrams are not
+    // sent there: settled when the workers have changed.)
+    if (sockets.descriptors.size() > slots && !datagrams) sockets.descriptors.resize(slots);
     const size_t count = wanted.reuseport ? slots : 1;
     if (sockets.descriptors.size() < count) sockets.descriptors.resize(count, -1);
     if (old) share_port(*old, wanted);
@@ -94,6 +97,12 @@ class SocketOpener {
   bool attempt(OpenedResources& out) {
     bool missing = false;
     for (ListeningSockets& sockets : out.listeners.sockets) {
+      if (sockets.exclusive && !is_free(sockets.options)) {
+        missing = true;
+        if (failed_) return true;
+        continue;
+      }
+      sockets.exclusive = false;
       for (int& descriptor : sockets.descriptors) {
         if (descriptor >= 0) continue;
         if (!open_one(sockets.options, descriptor)) missing = true;
@@ -120,6 +129,15 @@ class SocketOpener {
     return false;
   }
 
+  // Sockets of datagrams are bound so that others can join them: is anybody there already?
+  bool is_free(net::ListenOptions wanted) {
+    wanted.reuseport = false;
+    int descriptor = -1;
+    if (!open_one(wanted, descriptor)) return false;
+    if (descriptor >= 0) close(descriptor);
+    return true;
+  }
+
   // A socket that had its port for itself lets others join: the new ones bind beside it.
   void share_port(const ListeningSockets& old, const net::ListenOptions& wanted) {
     if (old.options.reuseport || !wanted.reuseport) return;
@@ -143,18 +161,58 @@ class SocketOpener {
   bool failed_ = false;
 };
 
+// Clients keep their slot from the first datagram on. (Those of kept sockets move when the workers
+// are ready.)
+void steer_new(const OpenedResources& opened, uint32_t slots, ProcessLog& log) {
+  ListenerSet fresh;
+  for (size_t i = 0; i < opened.kept.size(); ++i) {
+    if (!opened.kept[i]) fresh.sockets.push_back(opened.listeners.sockets[i]);
+  }
+  steer_datagrams(fresh, std::max(1u, slots), log);
+}
+
 bool open_sockets(const Plan& plan, const OpenOptions& options, ProcessLog& log,
                   OpenedResources& out) {
   SocketOpener opener(options, log);
   for (const ListenRequest& request : plan.resources.listeners) opener.prepare(request, out);
   for (int attempt = 0; attempt < kBindAttempts; ++attempt) {
-    if (opener.attempt(out)) return !opener.failed();
+    if (opener.attempt(out)) {
+      if (!opener.failed() && !options.test) steer_new(out, options.slots, log);
+      return !opener.failed();
+    }
     log.write(Severity::notice, "try again to bind() after 500ms");
     pause_before_retry();
   }
   log.write(Severity::emerg, "still could not bind()");
   return false;
 }
+
+}  // namespace
+
+uint32_t worker_slots(const Plan& plan) {
+  return static_cast<uint32_t>(std::max<int64_t>(1, plan.core.worker_processes));
+}
+
+bool steer_datagrams(const ListenerSet& listeners, uint32_t slots, ProcessLog& log) {
+  static bool told = false;
+  bool steered = true;
+  for (const ListeningSockets& sockets : listeners.sockets) {
+    if (sockets.options.type != SOCK_DGRAM || !sockets.options.reuseport) continue;
+    const int error = net::set_datagram_slots(sockets.descriptors[0], slots);
+    // One that was bound for itself (inherited from nginx) has no others to choose from.
+    if (!error || sockets.descriptors.size() < 2) continue;
+    steered = false;
+    if (told) continue;
+    told = true;
+    log.write(Severity::alert,
+              "setsockopt(SO_ATTACH_REUSEPORT_CBPF) " + sockets.options.address.text() +
+                  " failed, ignored",
+              error);
+  }
+  return steered;
+}
+
+namespace {
 
 bool owned_by(const ListenerSet* set, int descriptor) {
   if (!set) return false;

@@ -14,7 +14,11 @@ namespace weir::process {
 // One address that the master listens on: one socket for all workers, or one for each worker slot.
 struct ListeningSockets {
   net::ListenOptions options;
-  std::vector<int> descriptors;  // one, or (reuseport) by slot
+  // One, or (reuseport, and datagrams) by slot. Of datagrams there may be more than slots: those
+  // are left from when there were more workers, and nothing comes to them.
+  std::vector<int> descriptors;
+
+  bool exclusive = false;  // nobody else may have the address when the first is bound
 
   // The socket that the worker in `slot` accepts on.
   int of(uint32_t slot) const;
@@ -59,6 +63,12 @@ struct OpenOptions {
 bool open_resources(const Plan& plan, const OpenOptions& options, ProcessLog& log,
                     OpenedResources& out, bool switch_log);
 void abandon(OpenedResources& opened, ProcessLog& log);
+
+uint32_t worker_slots(const Plan& plan);
+
+// Datagrams come to the sockets of the first `slots` workers from now on, each client to the one
+// that net::datagram_slot() says. False: the kernel cannot (told once in the log).
+bool steer_datagrams(const ListenerSet& listeners, uint32_t slots, ProcessLog& log);
 
 // Closes the sockets that are not in `kept` (null: all), with the files of unix sockets.
 void close_sockets(ListenerSet& set, const ListenerSet* kept);

@@ -116,7 +116,7 @@ int run_service(std::span<const conf::Module* const> modules, const Locations& l
   }
   OpenOptions options;
   if (plan.core.master_process) {
-    options.slots = static_cast<uint32_t>(std::max<int64_t>(1, plan.core.worker_processes));
+    options.slots = worker_slots(plan);
   }
   if (successor) options.before = &inherited;
   OpenedResources resources;

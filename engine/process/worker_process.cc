@@ -99,6 +99,7 @@ WorkerProcess::~WorkerProcess() {
   drop_reload();
   listening_.clear();
   stream_sessions_.reset();
+  steering_.reset();
   sessions_.reset();
   http::close_tunnels();
 }
@@ -121,7 +122,15 @@ bool WorkerProcess::prepare() {
   sessions_ = std::make_unique<http::Sessions>(worker_);
   stream_sessions_ = std::make_unique<stream::Sessions>(worker_);
   worker_.make_room = [this] { make_room(); };
+  if (start_.inbox >= 0) {
+    steering_ = std::make_unique<stream::Steering>(worker_);
+    steering_->open(start_.number, start_.inbox);
+    for (const WorkerStart::Other& other : start_.others) {
+      steering_->expect_worker(other.number, other.slot, other.descriptor);
+    }
+  }
   apply_settings();
+  apply_slots();
   const auto& wanted = worker_.generation->resources.listeners;
   const auto& opened = start_.listeners->sockets;
   for (size_t i = 0; i < wanted.size() && i < opened.size(); ++i) {
@@ -161,8 +170,8 @@ void WorkerProcess::listen_on(const ListenRequest& request, size_t index, int de
   listening->is_http = request.is_http;
   listening->descriptor = descriptor;
   if (request.options.type == SOCK_DGRAM) {
-    listening->datagrams =
-        make_ref<stream::DatagramListener>(*stream_sessions_, request.options, index);
+    listening->datagrams = make_ref<stream::DatagramListener>(*stream_sessions_, steering_.get(),
+                                                              request.options, index);
     if (const int error = listening->datagrams->open(descriptor)) {
       log_.write(Severity::alert, "watching " + request.options.address.text() + " failed", error);
     }
@@ -221,6 +230,18 @@ void WorkerProcess::apply_settings() {
   worker_.connection_limit =
       static_cast<uint32_t>(std::clamp<int64_t>(limit, 1, std::numeric_limits<uint32_t>::max()));
   log_.use(root.get<CoreSettings>().error_log);
+}
+
+// After the listeners are known: which sessions stay is seen by who asks for them.
+void WorkerProcess::apply_slots() {
+  if (!steering_ || !start_.fixed_slots) return;
+  const int64_t slots = worker_.generation->root->get<CoreSettings>().worker_processes;
+  steering_->set_slots(static_cast<uint32_t>(std::max<int64_t>(slots, 1)));
+}
+
+bool WorkerProcess::leaves_slot() const {
+  const int64_t slots = worker_.generation->root->get<CoreSettings>().worker_processes;
+  return steering_ && start_.slot >= std::max<int64_t>(slots, 1);
 }
 
 void WorkerProcess::follow_names() {
@@ -306,6 +327,7 @@ void WorkerProcess::take_generation(Ref<Generation> generation, const ListenerSe
     }
   }
   before.clear();
+  apply_slots();
   // What the old generation and the compiling used goes back to the kernel, now and when requests
   // that held on to it have had time to end.
   malloc_trim(0);
@@ -334,21 +356,30 @@ void WorkerProcess::terminate() {
 }
 
 void WorkerProcess::quit() {
-  if (worker_.draining) return;
+  if (worker_.draining) {
+    // Told again: the service ends, and no datagram will come any more.
+    listening_.clear();
+    stream_sessions_->drain();
+    return;
+  }
   worker_.draining = true;
   log_.write(Severity::notice, "gracefully shutting down");
   set_title("nginx: worker process is shutting down");
-  listening_.clear();
+  const bool keeps_datagrams = leaves_slot();
+  std::erase_if(listening_,
+                [&](const auto& listening) { return !keeps_datagrams || !listening->datagrams; });
+  for (const auto& listening : listening_) listening->datagrams->stop_receiving();
   const int64_t limit = worker_.generation->root->get<CoreSettings>().shutdown_timeout.value;
   if (limit > 0) shutdown_timer_.arm(loop_, static_cast<uint64_t>(limit));
   sessions_->drain();
-  stream_sessions_->drain();
+  if (!keeps_datagrams) stream_sessions_->drain();
   drain_tick(this);
 }
 
 void WorkerProcess::drain_tick(void* self) {
   auto& process = *static_cast<WorkerProcess*>(self);
   process.upstreams_.close_idle();
+  if (process.steering_) process.steering_->read_inbox();
   if (process.worker_.connections == 0 && process.sessions_->count() == 0 &&
       process.stream_sessions_->count() == 0) {
     process.log_.write(Severity::notice, "exiting");

@@ -21,6 +21,7 @@
 #include "engine/process/process_log.h"
 #include "engine/process/resources.h"
 #include "engine/stream/sessions.h"
+#include "engine/stream/steering.h"
 #include "engine/upstream/runtime.h"
 #include "engine/worker.h"
 
@@ -29,6 +30,12 @@ namespace weir::process {
 // What a worker starts with. Descriptors stay open in it; `log` is the copy that came with the
 // fork.
 struct WorkerStart {
+  // The way to another worker.
+  struct Other {
+    uint32_t number;
+    uint32_t slot;
+    int descriptor;
+  };
   std::span<const conf::Module* const> modules;
   ProcessLog* log = nullptr;
   uint32_t slot = 0;
@@ -37,6 +44,11 @@ struct WorkerStart {
   const MemoryFile* plan = nullptr;
   const ListenerSet* listeners = nullptr;
   const ZoneSet* zones = nullptr;
+  // Of the workers that the master has ever started; what it reads from and writes to others by.
+  uint32_t number = 0;
+  int inbox = -1;
+  std::vector<Other> others;
+  bool fixed_slots = false;  // clients of datagrams come to the slot that net::datagram_slot() says
 };
 
 // A process that serves: its loop, listening sockets, connections; and the worker's part of a
@@ -96,6 +108,9 @@ class WorkerProcess {
   void swap_generation(Ref<Generation> generation);
   void apply_settings();
   void follow_names();
+  void apply_slots();
+  // Told to go because there are fewer workers now: datagrams of its sessions go on.
+  bool leaves_slot() const;
   void use_logs(Generation& generation);
   static void logs_released(void* self);
   void close_logs_unused();
@@ -107,6 +122,7 @@ class WorkerProcess {
   Worker worker_;
   upstream::Runtime upstreams_;
   std::unique_ptr<http::Sessions> sessions_;
+  std::unique_ptr<stream::Steering> steering_;  // null: there are no other workers
   std::unique_ptr<stream::Sessions> stream_sessions_;
   std::vector<std::unique_ptr<Listening>> listening_;
   std::unique_ptr<Reload> reload_;

@@ -74,6 +74,15 @@ void WorkerProcess::handle(const Message& message, std::vector<int>& descriptors
     case Message::Kind::logs:
       take_logs(message, descriptors);
       break;
+    case Message::Kind::worker_gone:
+      if (steering_) steering_->remove_worker(static_cast<uint32_t>(message.value));
+      break;
+    case Message::Kind::worker:
+      if (!steering_ || descriptors.empty()) break;
+      steering_->add_worker(static_cast<uint32_t>(message.value >> 32),
+                            static_cast<uint32_t>(message.value),
+                            std::exchange(descriptors[0], -1));
+      break;
     default:
       break;
   }

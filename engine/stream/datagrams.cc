@@ -19,6 +19,7 @@ namespace {
 
 constexpr unsigned kBatch = 32;
 constexpr int kBatchesInARow = 4;  // then others have their turn
+constexpr int kBatchesAtTheEnd = 1000;
 constexpr size_t kLargestDatagram = 65535;
 constexpr size_t kOutputBytes = 256 * 1024;
 constexpr size_t kControlSize = CMSG_SPACE(sizeof(in6_pktinfo));
@@ -134,9 +135,10 @@ bool DatagramListener::Equal::operator()(const Key& key, const Client* client) c
   return client->peer == key.peer && client->local == key.local;
 }
 
-DatagramListener::DatagramListener(Sessions& sessions, const net::ListenOptions& options,
-                                   size_t resource)
+DatagramListener::DatagramListener(Sessions& sessions, Steering* steering,
+                                   const net::ListenOptions& options, size_t resource)
     : sessions_(sessions),
+      steering_(steering),
       options_(options),
       resource_(resource),
       tells_local_(options.address.is_wildcard()),
@@ -155,10 +157,19 @@ int DatagramListener::open(int descriptor) {
       ::setsockopt(descriptor, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
     }
   }
+  if (steering_) {
+    steering_->add(*this);
+    if (!steering_->is_ready()) return 0;
+  }
   return watcher_.open(sessions_.worker().loop, descriptor, EPOLLIN);
 }
 
+void DatagramListener::start() {
+  watcher_.open(sessions_.worker().loop, descriptor_, EPOLLIN);
+}
+
 void DatagramListener::close() {
+  if (steering_) steering_->remove(*this);
   flush();
   watcher_.close();
   descriptor_ = -1;
@@ -176,7 +187,14 @@ void DatagramListener::readable(void* self, uint32_t) {
   keep->receive();
 }
 
-void DatagramListener::receive() {
+void DatagramListener::stop_receiving() {
+  for (int i = 0; i < kBatchesAtTheEnd && receive(); ++i) {
+  }
+  watcher_.close();
+}
+
+// True: there may be more.
+bool DatagramListener::receive() {
   Input& in = input();
   for (int batch = 0; batch < kBatchesInARow && descriptor_ >= 0; ++batch) {
     for (unsigned i = 0; i < kBatch; ++i) {
@@ -193,29 +211,45 @@ void DatagramListener::receive() {
       }
     }
     const int count = ::recvmmsg(descriptor_, in.messages, kBatch, MSG_DONTWAIT, nullptr);
-    if (count <= 0) return;
+    if (count <= 0) return false;
     for (int i = 0; i < count && descriptor_ >= 0; ++i) {
       const msghdr& message = in.messages[i].msg_hdr;
       const net::Address peer(reinterpret_cast<const sockaddr*>(&in.peers[i]), message.msg_namelen);
       const std::string_view datagram(in.data[i], in.messages[i].msg_len);
       if (tells_local_) {
         const net::Address local = local_from(message, options_.address.port());
-        take(peer, local.empty() ? options_.address : local, datagram);
+        take({peer, local.empty() ? options_.address : local}, datagram);
       } else {
-        take(peer, options_.address, datagram);
+        take({peer, options_.address}, datagram);
       }
     }
-    if (count < static_cast<int>(kBatch)) return;
+    if (count < static_cast<int>(kBatch)) return false;
   }
+  return descriptor_ >= 0;
 }
 
-void DatagramListener::take(const net::Address& peer, const net::Address& local,
-                            std::string_view datagram) {
-  const auto found = clients_.find(Key{peer, local});
-  if (found != clients_.end()) {
-    (*found)->session->deliver(datagram);
-    return;
+void DatagramListener::take(const Key& key, std::string_view datagram) {
+  if (deliver(key, datagram)) return;
+  if (steering_) {
+    steering_->read_inbox();
+    if (descriptor_ < 0 || deliver(key, datagram)) return;
+    if (steering_->pass_on(options_.address, key, datagram)) return;
   }
+  begin(key, datagram);
+}
+
+void DatagramListener::for_each_client(const std::function<void(const Key&)>& visit) const {
+  for (const Client* client : clients_) visit({client->peer, client->local});
+}
+
+bool DatagramListener::deliver(const Key& key, std::string_view datagram) {
+  const auto found = clients_.find(key);
+  if (found == clients_.end()) return false;
+  (*found)->session->deliver(datagram);
+  return true;
+}
+
+void DatagramListener::begin(const Key& key, std::string_view datagram) {
   Worker& worker = sessions_.worker();
   if (!worker.has_room()) {
     const int64_t now = worker.loop.wall_milliseconds() / 1000;
@@ -228,9 +262,9 @@ void DatagramListener::take(const net::Address& peer, const net::Address& local,
         std::to_string(worker.connection_limit) + " worker_connections are not enough");
     return;
   }
-  auto* client = new Client(*this, peer, local, datagram);
+  auto* client = new Client(*this, key.peer, key.local, datagram);
   // On failure, too, the session tells the client that it is gone.
-  Session* session = sessions_.accept_datagram(*client, peer, local, resource_);
+  Session* session = sessions_.accept_datagram(*client, key.peer, key.local, resource_);
   if (!session) return;
   client->forget_first();
   client->session = session;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <unordered_set>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "engine/event/watcher.h"
 #include "engine/net/address.h"
 #include "engine/net/listener.h"
+#include "engine/stream/steering.h"
 
 namespace weir::stream {
 
@@ -24,23 +26,34 @@ class Sessions;
 // descriptor.
 class DatagramListener final : public RefCounted {
  public:
-  DatagramListener(Sessions& sessions, const net::ListenOptions& options, size_t resource);
+  // `steering` outlives it; null: this process has no other workers beside it.
+  DatagramListener(Sessions& sessions, Steering* steering, const net::ListenOptions& options,
+                   size_t resource);
   ~DatagramListener();
 
   // 0 or an errno.
   int open(int descriptor);
+  // Begins to read; by open(), or by Steering later.
+  void start();
   // After a change of configuration: its index in Resources::listeners.
   void set_resource(size_t resource) { resource_ = resource; }
+  // Takes what is there, and nothing more from the kernel: other workers pass on what is for the
+  // sessions here.
+  void stop_receiving();
   // Before the descriptor is closed: nothing comes or goes any more, and its sessions end.
   void close();
-  size_t clients() const { return clients_.size(); }
+  const net::Address& address() const { return options_.address; }
+
+  // --- for Steering
+  void for_each_client(const std::function<void(const DatagramKey&)>& visit) const;
+  // To the client's session; false: it has none here.
+  bool deliver(const DatagramKey& key, std::string_view datagram);
+  // A client's first datagram.
+  void begin(const DatagramKey& key, std::string_view datagram);
 
  private:
   class Client;
-  struct Key {
-    const net::Address& peer;
-    const net::Address& local;
-  };
+  using Key = DatagramKey;
   struct Hash {
     using is_transparent = void;
     size_t operator()(const Client* client) const;
@@ -56,12 +69,13 @@ class DatagramListener final : public RefCounted {
 
   static void readable(void* self, uint32_t);
   static void flush_later(void* self);
-  void receive();
-  void take(const net::Address& peer, const net::Address& local, std::string_view datagram);
+  bool receive();
+  void take(const Key& key, std::string_view datagram);
   void send(const Client& client, const char* data, size_t size);
   void flush();
 
   Sessions& sessions_;
+  Steering* steering_;
   net::ListenOptions options_;
   size_t resource_;
   bool tells_local_;  // a wildcard: the address that was sent to comes with each datagram
