@@ -170,7 +170,9 @@ void Plan::make_head(Request& request, const BodyLength& body, MessageHead& head
     head.headers.add(arena, Header{lower_case(arena, rule.name), value, rule.id});
   }
   const auto is_given = [given](HeaderId id) { return given >> static_cast<unsigned>(id) & 1; };
-  if (body.kind == BodyLength::Kind::exact && !is_given(HeaderId::content_length)) {
+  // A stream's length is the client's to tell, even where all of it happens to be here.
+  if (body.kind == BodyLength::Kind::exact && !is_given(HeaderId::content_length) &&
+      request.headers().find(HeaderId::content_length)) {
     const std::string_view length = arena.copy(std::to_string(body.bytes));
     head.headers.add(arena, Header{"content-length", length, HeaderId::content_length});
   }
