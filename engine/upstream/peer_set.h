@@ -145,7 +145,7 @@ class PeerSet : public RefCounted {
   static constexpr int64_t kWhole = 1024;
   bool slow_starts() const { return slow_starts_; }
   // Under a Guard: the peer is back after an outage.
-  static void recovered(WeightedPeer& peer, uint64_t now_milliseconds) {
+  static void recovered(const WeightedPeer& peer, uint64_t now_milliseconds) {
     if (peer.slow_start) peer.state->slow_from = now_milliseconds ? now_milliseconds : 1;
   }
   // Under a Guard: how much of its weight a peer has now.
