@@ -21,6 +21,7 @@ std::span<const conf::Module* const> all_modules() {
       &http::kHttp2Module,
       &http::kUpstreamModule,
       &http::kUpstreamStickyModule,
+      &http::kUpstreamQueueModule,
       &http::kSslModule,
       &http::kIndexModule,
       &http::kStaticModule,

@@ -6,6 +6,7 @@
 #include "engine/http/framing.h"
 #include "engine/http/gateway_run.h"
 #include "engine/http/graph.h"
+#include "engine/upstream/queue.h"
 #include "engine/worker.h"
 
 namespace weir::http {
@@ -171,6 +172,7 @@ Task<PhaseResult> GatewayRun::run() {
   bool again = false;
   for (;;) {
     Step step = again ? open_connection() : begin_attempt();
+    if (step.kind == Step::Kind::wait) step = co_await wait_in_queue();
     if (step.kind == Step::Kind::go_on) step = co_await exchange_heads();
     if (step.kind == Step::Kind::go_on) step = judge_status();
     again = step.kind == Step::Kind::again;
@@ -217,17 +219,31 @@ Task<PhaseResult> GatewayRun::run() {
 GatewayRun::Step GatewayRun::begin_attempt() {
   attempt_started_ = moved_at_ = worker_.loop.now();
   moved_ = 0;
-  const upstream::Selection::Peer* peer = selection_->next();
-  if (!peer) {
-    request_.set_activity("connecting to upstream");
-    exchange_ = nullptr;  // the attempt before this one has its own counts
-    record_.begin(cluster_->host);
-    log(Severity::error, "no live upstreams");
-    return attempt_failed(NextUpstream::error, 502, true);
+  // Who comes later does not overtake those that wait.
+  const bool others_wait =
+      cluster_->queue.limit && worker_.upstreams.queue(*cluster_).waiting() > 0;
+  const upstream::Selection::Peer* peer = others_wait ? nullptr : selection_->next();
+  if (peer) return use_peer(*peer);
+  if (!others_wait && !(cluster_->queue.limit && selection_->busy())) {
+    return no_peer("no live upstreams");
   }
-  record_.begin(peer->text);
+  Step step;
+  step.kind = Step::Kind::wait;
+  return step;
+}
+
+GatewayRun::Step GatewayRun::no_peer(std::string_view why) {
   request_.set_activity("connecting to upstream");
-  peer_ = peer->address;
+  exchange_ = nullptr;  // the attempt before this one has its own counts
+  record_.begin(cluster_->host);
+  log(Severity::error, why);
+  return attempt_failed(NextUpstream::error, 502, true);
+}
+
+GatewayRun::Step GatewayRun::use_peer(const upstream::Selection::Peer& peer) {
+  record_.begin(peer.text);
+  request_.set_activity("connecting to upstream");
+  peer_ = peer.address;
   return open_connection();
 }
 

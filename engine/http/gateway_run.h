@@ -25,6 +25,7 @@ class GatewayRun {
   struct Step {
     enum class Kind : uint8_t {
       go_on,   // the next step
+      wait,    // all servers are busy: in the group's queue
       retry,   // this peer is done with: try the next
       again,   // this peer, on another connection: it did not see the request
       finish,  // `status` is the answer
@@ -47,6 +48,8 @@ class GatewayRun {
   void use_addresses(std::vector<net::Address> addresses);
   void make_request();
   Step begin_attempt();
+  Step use_peer(const upstream::Selection::Peer& peer);
+  Step no_peer(std::string_view why);
   Step open_connection();
   Step connect(bool kept);
   Task<Step> exchange_heads();
@@ -94,6 +97,9 @@ class GatewayRun {
   void bind_client();
   void learn_session();
   void set_sticky_cookie(const upstream::StickyPolicy& policy, std::string_view server);
+
+  // --- gateway_queue.cc: where the group has a `queue`
+  Task<Step> wait_in_queue();
 
   // --- gateway_relay.cc: the body
   Task<PhaseResult> relay();

@@ -76,6 +76,9 @@ void append_connect_time(ArenaText& text, const UpstreamAttempt& attempt) {
 void append_header_time(ArenaText& text, const UpstreamAttempt& attempt) {
   append_time(text, attempt.header_time);
 }
+void append_queue_time(ArenaText& text, const UpstreamAttempt& attempt) {
+  append_time(text, attempt.queue_time);
+}
 void append_response_length(ArenaText& text, const UpstreamAttempt& attempt) {
   append_number(text, attempt.response_length);
 }
@@ -187,6 +190,7 @@ void define_gateway_variables(conf::VariableTable& variables) {
   define(variables, "upstream_response_time", list<append_response_time>);
   define(variables, "upstream_connect_time", list<append_connect_time>);
   define(variables, "upstream_header_time", list<append_header_time>);
+  define(variables, "upstream_queue_time", list<append_queue_time>);
   define(variables, "upstream_response_length", list<append_response_length>);
   define(variables, "upstream_bytes_sent", list<append_bytes_sent>);
   define(variables, "upstream_bytes_received", list<append_bytes_received>);

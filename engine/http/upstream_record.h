@@ -19,6 +19,7 @@ struct UpstreamAttempt {
   int64_t connect_time = -1;
   int64_t header_time = -1;
   int64_t response_time = -1;
+  int64_t queue_time = -1;  // before the attempt
   uint64_t response_length = 0;
   uint64_t bytes_sent = 0;
   uint64_t bytes_received = 0;

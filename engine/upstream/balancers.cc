@@ -147,11 +147,18 @@ class Least : public RoundRobin {
  protected:
   // What is compared; it is divided by the weight.
   virtual uint64_t load(const WeightedPeer& peer) const = 0;
-  bool less(const WeightedPeer& a, const WeightedPeer& b) const {
+  bool less(const WeightedPeer& a, const WeightedPeer& b) {
+    if (peers().slow_starts()) return slowed_load(a) < slowed_load(b);
     return load(a) * b.weight < load(b) * a.weight;
   }
 
  private:
+  double slowed_load(const WeightedPeer& peer) const {
+    const int64_t share = PeerSet::share(peer, clock().now_milliseconds());
+    return static_cast<double>(load(peer)) /
+           (static_cast<double>(peer.weight) * static_cast<double>(std::max<int64_t>(share, 1)));
+  }
+
   WeightedPeer* pick() override {
     if (WeightedPeer* peer = choose_least()) return peer;
     return to_backup() ? choose_least() : nullptr;
@@ -184,8 +191,9 @@ class Least : public RoundRobin {
       const bool equal = !less(peer, group()[best]) && !less(group()[best], peer);
       if (!equal || !available(peer, i, now)) continue;
       PeerState& state = *peer.state;
-      state.current_weight += state.effective_weight;
-      total += state.effective_weight;
+      const int64_t weight = turn_weight(peer);
+      state.current_weight += weight;
+      total += weight;
       if (state.effective_weight < peer.weight) ++state.effective_weight;
       if (state.current_weight > group()[best].state->current_weight) best = i;
     }

@@ -26,6 +26,8 @@ struct Server {
   uint64_t fail_timeout_milliseconds = 10000;
   bool backup = false;
   bool down = false;
+  // After an outage the weight comes back within this time.
+  uint64_t slow_start_milliseconds = 0;
   bool drain = false;  // serves none but those that are bound to it
   // By which bound clients know it; empty: the MD5 of the address.
   std::string route;
@@ -66,6 +68,12 @@ struct KeepalivePolicy {
   uint64_t timeout_milliseconds = 60000;
 };
 
+// Where requests wait when all servers have reached their max_conns.
+struct QueuePolicy {
+  uint32_t limit = 0;  // requests of a worker; 0: none waits
+  uint64_t timeout_milliseconds = 60000;
+};
+
 // Tells clusters of different generations apart, whatever their addresses in memory. Atomic because
 // configurations are compiled on a helper thread.
 inline uint64_t next_cluster_id() {
@@ -94,6 +102,7 @@ struct Cluster {
   // Active health checks; with a zone only.
   std::vector<std::shared_ptr<const HealthCheck>> checks;
   uint64_t generation = 0;  // number of the generation that it is part of
+  QueuePolicy queue;
 };
 
 }  // namespace weir::upstream

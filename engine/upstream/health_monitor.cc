@@ -144,6 +144,7 @@ void HealthMonitor::probe_over(Prober& prober, ProbeResult result) {
       if (result != ProbeResult::unknown) {
         change = note_check(*state, policy, result == ProbeResult::passed);
       }
+      if (change == HealthChange::became_healthy) PeerSet::recovered(peer_of(*item), now);
       due = state->due = next_check(policy, now, chance_());
     }
   }

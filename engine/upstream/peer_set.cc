@@ -1,20 +1,19 @@
 #include "engine/upstream/peer_set.h"
 
-#include <signal.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 namespace weir::upstream {
 
 namespace {
 
-void set_weight(PeerState& state, uint32_t weight) {
-  if (state.weight == weight) return;
+void set_weight(PeerState& state, uint32_t weight, bool fine) {
+  if (state.weight == weight && state.fine == fine) return;
   state.weight = weight;
+  state.fine = fine;
   state.current_weight = 0;
   state.effective_weight = weight;
 }
@@ -29,10 +28,6 @@ Ref<OwnPeerState> own_state(const WeightedPeer& peer, const std::vector<Weighted
     return before.own;
   }
   return make_ref<OwnPeerState>();
-}
-
-bool is_alive(uint32_t process) {
-  return kill(static_cast<pid_t>(process), 0) == 0 || errno != ESRCH;
 }
 
 uint32_t add_crc(uint32_t crc, std::string_view text) {
@@ -72,6 +67,9 @@ PeerSet::PeerSet(const Cluster& cluster, const PeerSet* old)
       cluster_name_(cluster.name),
       mapping_(cluster.zone ? cluster.zone->mapping() : nullptr) {
   for (const auto& check : cluster.checks) checks_.push_back({check->key, check->policy});
+  for (const Server& server : cluster.servers) {
+    slow_starts_ |= server.slow_start_milliseconds > 0;
+  }
   std::vector<bool> taken_primary(old ? old->primary.size() : 0);
   std::vector<bool> taken_backup(old ? old->backup.size() : 0);
   for (const Server& server : cluster.servers) {
@@ -134,12 +132,13 @@ void PeerSet::add_peers(const Server& server, const PeerSet* old, std::vector<bo
     peer.fail_timeout = static_cast<int64_t>(server.fail_timeout_milliseconds / 1000);
     peer.down = server.down || server.drain;
     peer.drain = server.drain && !server.down;
+    peer.slow_start = server.slow_start_milliseconds;
     peer.name = name;
     const auto* before = !old ? nullptr : server.backup ? &old->backup : &old->primary;
     if (!mapping_) {
       peer.own = own_state(peer, before, taken);
       peer.state = &peer.own->numbers;
-      set_weight(*peer.state, peer.weight);
+      set_weight(*peer.state, peer.weight, slow_starts_);
     }
     (server.backup ? backup : primary).push_back(std::move(peer));
   }
@@ -204,7 +203,7 @@ void PeerSet::find_shared(zone::Locked<SharedPeers>& shared) {
       if (!peer.own) peer.own = make_ref<OwnPeerState>();
       peer.state = &peer.own->numbers;
     }
-    set_weight(*peer.state, peer.weight);
+    set_weight(*peer.state, peer.weight, slow_starts_);
     find_health(shared, peer);
   });
 }
@@ -236,13 +235,30 @@ void PeerSet::give_back_health(zone::Locked<SharedPeers>& shared, const Weighted
 void PeerSet::give_back_of_dead(zone::Locked<SharedPeers>& shared) {
   for (PeerTally* tally = shared->tallies.oldest(shared); tally;) {
     PeerTally* newer = shared->tallies.newer(shared, *tally);
-    if (!is_alive(tally->process)) {
+    if (!zone::is_alive(tally->process)) {
       PeerState& state = shared.at<SharedPeer>(tally->peer)->state;
       state.remove_connections(tally->connections, tally->began);
       shared->tallies.remove(shared, *tally);
     }
     tally = newer;
   }
+}
+
+int64_t PeerSet::share(const WeightedPeer& peer, uint64_t now_milliseconds) {
+  PeerState& state = *peer.state;
+  if (!state.slow_from) return kWhole;
+  const uint64_t passed =
+      now_milliseconds > state.slow_from ? now_milliseconds - state.slow_from : 0;
+  if (passed >= peer.slow_start) {
+    state.slow_from = 0;
+    return kWhole;
+  }
+  return static_cast<int64_t>(static_cast<uint64_t>(kWhole) * passed / peer.slow_start);
+}
+
+void PeerSet::settle(zone::Mapping& mapping) {
+  zone::Locked<SharedPeers> shared(mapping);
+  give_back_of_dead(shared);
 }
 
 void PeerSet::add_connection(WeightedPeer& peer, uint64_t moment) {
@@ -275,7 +291,7 @@ SharedLease* PeerSet::find_lease(zone::Locked<SharedPeers>& shared) {
 bool PeerSet::Guard::take_lease(uint32_t process, uint64_t now, uint64_t time) {
   if (!lock_) return true;
   SharedLease* found = peers_.find_lease(*lock_);
-  return found && found->lease.take(process, now, time, is_alive);
+  return found && found->lease.take(process, now, time, zone::is_alive);
 }
 
 void PeerSet::Guard::leave_lease(uint32_t process) {

@@ -10,6 +10,7 @@
 #include "confparse/ref.h"
 #include "engine/upstream/cluster.h"
 #include "engine/upstream/health.h"
+#include "engine/upstream/queue.h"
 #include "engine/upstream/runtime.h"
 #include "engine/zone/table.h"
 
@@ -28,6 +29,9 @@ struct PeerState {
   // least_time: moving averages in microseconds, 0: none yet.
   uint32_t header_time = 0;
   uint32_t last_byte_time = 0;
+  // slow_start: since when the weight comes back (milliseconds), 0: it is whole.
+  uint64_t slow_from = 0;
+  bool fine = false;   // current_weight is in parts of PeerSet::kWhole
   uint64_t began = 0;  // the sum of the moments (milliseconds) that `connections` began at
 
   void add_connection(uint64_t moment) {
@@ -86,6 +90,7 @@ struct WeightedPeer {
   uint32_t max_connections = 0;
   uint32_t max_fails = 1;
   int64_t fail_timeout = 10;  // seconds
+  uint64_t slow_start = 0;    // milliseconds
   bool down = false;          // or draining
   bool drain = false;         // not down: for those that are bound to it
   uint32_t name = 0;          // number of its server's name: equal names, equal numbers
@@ -122,6 +127,8 @@ class PeerSet : public RefCounted {
   PeerSet(const Cluster& cluster, const PeerSet* old);
   ~PeerSet();
   uint64_t cluster_id() const { return cluster_id_; }
+  // For Zone::settle: gives back the connections of processes that are gone.
+  static void settle(zone::Mapping& mapping);
 
   std::vector<WeightedPeer> primary;
   std::vector<WeightedPeer> backup;
@@ -134,6 +141,17 @@ class PeerSet : public RefCounted {
   // How many attempts an exchange has: servers that are not down or draining.
   uint32_t tries() const { return tries_; }
   uint64_t total_weight() const { return total_weight_; }  // of the primary ones
+  // Weights come back slowly after an outage: they are counted in parts of kWhole.
+  static constexpr int64_t kWhole = 1024;
+  bool slow_starts() const { return slow_starts_; }
+  // Under a Guard: the peer is back after an outage.
+  static void recovered(const WeightedPeer& peer, uint64_t now_milliseconds) {
+    if (peer.slow_start) peer.state->slow_from = now_milliseconds ? now_milliseconds : 1;
+  }
+  // Under a Guard: how much of its weight a peer has now.
+  static int64_t share(const WeightedPeer& peer, uint64_t now_milliseconds);
+  // Told when a connection ends; null: nobody waits for that.
+  Ref<Queue> queue;
   // Sorted by hash, made at first use.
   const std::vector<HashPoint>& ring();
 
@@ -176,6 +194,7 @@ class PeerSet : public RefCounted {
   std::vector<Check> checks_;
   uint32_t tries_ = 0;
   uint64_t total_weight_ = 0;
+  bool slow_starts_ = false;
   std::vector<std::string> names_;
   std::vector<HashPoint> ring_;
   std::shared_ptr<zone::Mapping> mapping_;  // null: every worker for itself

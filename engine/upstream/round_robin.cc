@@ -12,8 +12,11 @@ RoundRobin::RoundRobin(Ref<PeerSet> peers, const BalancerClock& clock)
 
 RoundRobin::~RoundRobin() {
   if (!current_) return;
-  const PeerSet::Guard guard(*peers_);
-  PeerSet::remove_connection(*current_, current_began_);
+  {
+    const PeerSet::Guard guard(*peers_);
+    PeerSet::remove_connection(*current_, current_began_);
+  }
+  tell_queue();
 }
 
 const Selection::Peer* RoundRobin::next() {
@@ -28,8 +31,38 @@ const Selection::Peer* RoundRobin::next() {
     if (peer.down || full(peer) || !peer.is_healthy()) return nullptr;
     return use(peer);
   }
-  WeightedPeer* peer = pick();
+  WeightedPeer* peer = peers_->queue ? pick_or_stay() : pick();
   return peer ? use(*peer) : nullptr;
+}
+
+// Who may ask again later must find the first servers again then, not only the backup ones.
+WeightedPeer* RoundRobin::pick_or_stay() {
+  Group* const group = group_;
+  const uint64_t first = first_tried_;
+  const std::vector<uint64_t> more = more_tried_;
+  WeightedPeer* const peer = pick();
+  if (!peer) {
+    group_ = group;
+    first_tried_ = first;
+    more_tried_ = more;
+  }
+  return peer;
+}
+
+bool RoundRobin::busy() {
+  const PeerSet::Guard guard(*peers_);
+  const int64_t now = clock_.now();
+  return would_do(peers_->primary, now) || would_do(peers_->backup, now);
+}
+
+bool RoundRobin::would_do(const Group& group, int64_t now) {
+  for (size_t i = 0; i < group.size(); ++i) {
+    const WeightedPeer& peer = group[i];
+    if (peer.down || !full(peer)) continue;
+    if (&group == group_ && was_tried(i)) continue;
+    if (peers_->single() ? peer.is_healthy() : !failed(peer, now)) return true;
+  }
+  return false;
 }
 
 WeightedPeer* RoundRobin::pick() {
@@ -47,6 +80,12 @@ bool RoundRobin::to_backup() {
 
 bool RoundRobin::finish(Result result) {
   if (!current_) return false;
+  const bool disabled = end_use(result);
+  tell_queue();
+  return disabled;
+}
+
+bool RoundRobin::end_use(Result result) {
   const PeerSet::Guard guard(*peers_);
   WeightedPeer& peer = *current_;
   PeerState& state = *peer.state;
@@ -64,6 +103,9 @@ bool RoundRobin::finish(Result result) {
     disabled = count_failure(peer);
   } else if (state.accessed < state.checked) {
     // The first success after it was tried again.
+    if (peer.max_fails && state.fails >= peer.max_fails) {
+      PeerSet::recovered(peer, clock_.now_milliseconds());
+    }
     state.fails = 0;
   }
   if (tries_ > 0) --tries_;
@@ -140,8 +182,9 @@ WeightedPeer* RoundRobin::choose() {
     WeightedPeer& peer = (*group_)[i];
     if (!available(peer, i, now)) continue;
     PeerState& state = *peer.state;
-    state.current_weight += state.effective_weight;
-    total += state.effective_weight;
+    const int64_t weight = turn_weight(peer);
+    state.current_weight += weight;
+    total += weight;
     if (state.effective_weight < peer.weight) ++state.effective_weight;
     if (best == group_->size() || state.current_weight > (*group_)[best].state->current_weight) {
       best = i;

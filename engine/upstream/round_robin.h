@@ -31,6 +31,7 @@ class RoundRobin : public Selection, public Pooled {
 
   const Selection::Peer* next() final;
   bool finish(Result result) final;
+  bool busy() final;
   void note_times(uint64_t header_milliseconds, uint64_t last_byte_milliseconds) override {
     header_milliseconds_ = header_milliseconds;
     last_byte_milliseconds_ = last_byte_milliseconds;
@@ -57,6 +58,12 @@ class RoundRobin : public Selection, public Pooled {
   bool available(const WeightedPeer& peer, size_t index, int64_t now);
   WeightedPeer* take(size_t index, int64_t now);
   const BalancerClock& clock() const { return clock_; }
+  // What a choice adds to a peer's turn: its effective weight, or what slow_start leaves of it.
+  int64_t turn_weight(const WeightedPeer& peer) const {
+    const int64_t weight = peer.state->effective_weight;
+    return peers_->slow_starts() ? weight * PeerSet::share(peer, clock_.now_milliseconds())
+                                 : weight;
+  }
 
  private:
   static bool full(const WeightedPeer& peer) {
@@ -64,14 +71,23 @@ class RoundRobin : public Selection, public Pooled {
   }
   // Nothing but having been tried keeps it from being used.
   bool serves(const WeightedPeer& peer, int64_t now) const {
-    if (full(peer) || !peer.is_healthy()) return false;
+    return !full(peer) && !failed(peer, now);
+  }
+  static bool failed(const WeightedPeer& peer, int64_t now) {
+    if (!peer.is_healthy()) return true;
     const PeerState& state = *peer.state;
-    return !(peer.max_fails && state.fails >= peer.max_fails &&
-             now - state.checked <= peer.fail_timeout);
+    return peer.max_fails && state.fails >= peer.max_fails &&
+           now - state.checked <= peer.fail_timeout;
   }
   WeightedPeer* take_bound();
   void clear_tried();
   uint64_t& tried(size_t index) { return index < 64 ? first_tried_ : more_tried_[index / 64 - 1]; }
+  WeightedPeer* pick_or_stay();
+  bool would_do(const Group& group, int64_t now);
+  bool end_use(Result result);
+  void tell_queue() const {
+    if (peers_->queue) peers_->queue->released();
+  }
   const Selection::Peer* use(WeightedPeer& peer);
   bool count_failure(WeightedPeer& peer);
   void count_times(PeerState& state);

@@ -7,6 +7,7 @@
 #include "engine/upstream/following.h"
 #include "engine/upstream/health_monitor.h"
 #include "engine/upstream/pool.h"
+#include "engine/upstream/queue.h"
 #include "engine/upstream/resolver.h"
 #include "engine/upstream/round_robin.h"
 #include "engine/worker.h"
@@ -32,6 +33,7 @@ struct Runtime::Implementation {
     uint64_t peers_version = 0;  // of `following` that they were made from
     std::unique_ptr<FollowedCluster> following;
     std::unique_ptr<Pool> pool;
+    Ref<Queue> queue;
   };
   // Entries stay for good, so a cluster's number finds its own again without the name.
   Entry& entry(const Cluster& cluster) {
@@ -66,6 +68,7 @@ Ref<PeerSet> Runtime::peers(const Cluster& cluster) {
     entry.peers = entry.following ? make_ref<PeerSet>(entry.following->filled(cluster), before)
                                   : make_ref<PeerSet>(cluster, before);
     entry.peers_version = version;
+    if (cluster.queue.limit) entry.peers->queue = Ref<Queue>(&queue(cluster));
   }
   return entry.peers;
 }
@@ -76,6 +79,12 @@ std::unique_ptr<Selection> Runtime::select(const Cluster& cluster, const Subject
   clock.milliseconds = loop_milliseconds;
   clock.of = &implementation_->worker.loop;
   return make_selection(peers(cluster), cluster, subject, clock);
+}
+
+Queue& Runtime::queue(const Cluster& cluster) {
+  Implementation::Entry& entry = implementation_->entry(cluster);
+  if (!entry.queue) entry.queue = make_ref<Queue>(implementation_->worker.loop);
+  return *entry.queue;
 }
 
 namespace {

@@ -61,12 +61,15 @@ class Selection {
   virtual void limit_tries(uint32_t limit) = 0;
   // A pooled connection turned out to be closed: that attempt was not one.
   virtual void give_try_back() = 0;
+  // next() has returned null, and one of the peers would do but for its max_conns.
+  virtual bool busy() { return false; }
   // Of the peer in use, where the group is `sticky`; else null. Lives as long as the Selection.
   virtual const StickyName* sticky_name() const { return nullptr; }
 };
 
 class PeerSet;
 class Pool;
+class Queue;
 class Resolver;
 
 // A connection to a peer, owned by the pool of its cluster from its beginning to its end: in use by
@@ -128,6 +131,9 @@ class Runtime {
   // when their last user goes. `subject` is asked now; neither it nor `cluster` has to outlive the
   // selection.
   std::unique_ptr<Selection> select(const Cluster& cluster, const Subject& subject = {});
+
+  // Where requests wait for a server of this cluster.
+  Queue& queue(const Cluster& cluster);
 
   // Before a configuration with these clusters is in force: follows the names of their servers
   // with `resolve`, so that requests find their addresses; and no others from now on.

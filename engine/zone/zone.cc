@@ -1,6 +1,7 @@
 #include "engine/zone/zone.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -115,7 +116,9 @@ Mapping::~Mapping() {
 
 void Zone::attach(std::shared_ptr<Mapping> mapping) {
   mapping_ = std::move(mapping);
-  if (mapping_) mapping_->name_ = request.name;
+  if (!mapping_) return;
+  mapping_->name_ = request.name;
+  if (settle) settle(*mapping_);
 }
 
 bool Zone::attach_private() {
@@ -124,6 +127,14 @@ bool Zone::attach_private() {
   attach(Mapping::open(descriptor, request.size));
   ::close(descriptor);
   return mapping_ != nullptr;
+}
+
+bool is_alive(uint32_t process) {
+  return kill(static_cast<pid_t>(process), 0) == 0 || errno != ESRCH;
+}
+
+uint32_t Lock::process() {
+  return this_process;
 }
 
 Lock::Lock(Mapping& mapping) : mapping_(mapping) {

@@ -73,6 +73,10 @@ class Zone {
   explicit Zone(ZoneRequest wanted) : request(std::move(wanted)) {}
   ZoneRequest request;
 
+  // Given by who declares the zone: called when a process begins to use it (also with another
+  // generation), to take out what processes left behind that are gone.
+  void (*settle)(Mapping& mapping) = nullptr;
+
   // By the worker, before the generation is in force.
   void attach(std::shared_ptr<Mapping> mapping);
   const std::shared_ptr<Mapping>& mapping() const { return mapping_; }
@@ -106,6 +110,8 @@ class Lock {
   // Grows each time the zone is emptied.
   uint64_t epoch() const;
   uint64_t size() const { return mapping_.size_; }
+  // This process: what is_alive() is asked with.
+  static uint32_t process();
   // A keyed hash: peers cannot choose texts that collide.
   uint64_t hash(std::string_view text) const;
   // Forgets all contents.
@@ -140,6 +146,9 @@ class Locked : public Lock {
   }
   T* root_;
 };
+
+// Is there still a process of this number? (A number that was given out anew is not told.)
+bool is_alive(uint32_t process);
 
 // SipHash-1-3.
 uint64_t keyed_hash(const uint64_t (&key)[2], std::string_view text);

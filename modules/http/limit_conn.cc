@@ -19,7 +19,7 @@ struct LimitConnStatus {
 };
 
 struct Zones final : CompilerState {
-  shared::ConnectionLimitZones zones{"http limit_conn 1"};
+  shared::ConnectionLimitZones zones{"http limit_conn 2"};
 };
 
 // Of the main request; ends the counts with it.

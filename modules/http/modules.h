@@ -12,6 +12,7 @@ extern const conf::Module kHttp2Module;
 extern const conf::Module kLogModule;
 extern const conf::Module kUpstreamModule;
 extern const conf::Module kUpstreamStickyModule;
+extern const conf::Module kUpstreamQueueModule;
 extern const conf::Module kStaticModule;
 extern const conf::Module kIndexModule;
 extern const conf::Module kTryFilesModule;

@@ -67,6 +67,7 @@ void ConnectionLimitZones::read_zone(conf::Compiler& compiler, const conf::State
     return;
   }
   limit.declared = true;
+  zone->settle = &ConnectionCounts::settle;
   limit.key = std::move(key);
   zone->request.key = limit.key.source();
 }
@@ -103,16 +104,9 @@ CountedConnection::Outcome CountedConnection::count_one(const ConnectionLimit& l
                                                         std::string_view key) {
   const auto& mapping = limit.zone->zone->mapping();
   zone::Locked<ConnectionCounts> counts(*mapping);
-  ConnectionCount* entry = counts->table.find(counts, key);
-  if (!entry) {
-    entry = counts->table.add(counts, key);
-    if (!entry) return Outcome::no_memory;
-  } else if (entry->connections >= limit.most) {
-    return Outcome::over;
-  }
-  ++entry->connections;
-  counted_.push_back({mapping, counts.place_of(entry), counts.epoch()});
-  return Outcome::counted;
+  const ConnectionCounts::Counted counted = counts->add(counts, key, limit.most);
+  if (counted.outcome == Outcome::counted) counted_.push_back({mapping, counted, counts.epoch()});
+  return counted.outcome;
 }
 
 void CountedConnection::release() {
@@ -120,8 +114,7 @@ void CountedConnection::release() {
     zone::Locked<ConnectionCounts> counts(*counted.mapping);
     // Emptied meanwhile: whoever stands there now is somebody else.
     if (counts.epoch() != counted.epoch) continue;
-    auto* entry = counts.at<ConnectionCount>(counted.place);
-    if (--entry->connections == 0) counts->table.remove(counts, *entry);
+    counts->remove(counts, counted.counted);
   }
   counted_.clear();
 }

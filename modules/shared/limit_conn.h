@@ -13,7 +13,7 @@
 #include "confparse/template.h"
 #include "engine/log/severity.h"
 #include "engine/zone/registry.h"
-#include "engine/zone/table.h"
+#include "modules/shared/connection_counts.h"
 
 // limit_conn, once for http and stream: how many requests or sessions of one key are open.
 namespace weir::shared {
@@ -35,14 +35,6 @@ struct weir::conf::EnumWords<weir::shared::LimitLogLevel> {
 namespace weir::shared {
 
 Severity severity_of(LimitLogLevel level);
-
-struct ConnectionCount : zone::Entry {
-  uint32_t connections = 0;
-};
-struct ConnectionCounts {
-  zone::Table<ConnectionCount> table;
-  void start(zone::Lock& lock) { table.start(lock); }
-};
 
 // A zone and what is counted in it.
 struct ConnectionLimitZone {
@@ -158,10 +150,10 @@ class CountedConnection {
 
  private:
   static constexpr size_t kLongestKey = 255;
-  enum class Outcome : uint8_t { counted, over, no_memory };
+  using Outcome = ConnectionCounts::Counted::Outcome;
   struct Counted {
     std::shared_ptr<zone::Mapping> mapping;
-    zone::Place place = 0;
+    ConnectionCounts::Counted counted;
     uint64_t epoch = 0;
   };
   Outcome count_one(const ConnectionLimit& limit, std::string_view key);

@@ -1,6 +1,9 @@
 #include "modules/shared/upstream.h"
 
+#include <map>
+
 #include "confparse/value.h"
+#include "engine/upstream/zone_room.h"
 
 namespace weir::shared {
 namespace {
@@ -135,6 +138,26 @@ void UpstreamBuilder::check_resolve(Compiler& compiler, const Entry& entry,
   }
 }
 
+// nginx finds this when it fills the zones, after reading.
+void UpstreamBuilder::check_zones(Compiler& compiler) const {
+  std::map<const zone::Zone*, std::vector<const Cluster*>> users;
+  for (const Entry& entry : entries_) {
+    if (entry.cluster->zone) users[entry.cluster->zone.get()].push_back(entry.cluster);
+  }
+  for (const Entry& entry : entries_) {
+    const auto found = users.find(entry.cluster->zone.get());
+    if (found == users.end()) continue;
+    const zone::ZoneRequest& request = found->first->request;
+    if (request.size && !upstream::zone_has_room(request, found->second)) {
+      compiler.late_error(
+          UINT32_MAX, 0,
+          "ngx_slab_alloc() failed: no memory in upstream zone \"" + request.name + "\"", nullptr,
+          "The zone is too small for the servers of its upstreams.", Severity::crit);
+    }
+    users.erase(found);
+  }
+}
+
 void UpstreamBuilder::complete(Compiler& compiler, const ResolverSettings& resolver) {
   for (Entry& entry : entries_) {
     Cluster& cluster = *entry.cluster;
@@ -168,6 +191,7 @@ void UpstreamBuilder::complete(Compiler& compiler, const ResolverSettings& resol
     }
     cluster.servers.push_back(std::move(server));
   }
+  check_zones(compiler);
 }
 
 }  // namespace weir::shared

@@ -58,6 +58,7 @@ class UpstreamBuilder : public conf::CompilerState {
   };
   static void check_resolve(conf::Compiler& compiler, const Entry& entry,
                             const ResolverSettings& resolver);
+  void check_zones(conf::Compiler& compiler) const;
   upstream::Cluster* add(Entry entry, std::string_view host, uint16_t default_port);
   const bool is_stream_;
   Clusters* clusters_ = nullptr;
@@ -111,7 +112,7 @@ inline constexpr conf::Directive kServerRow = {
     .set = set_in_upstream<read_server>,
     .doc =
         "Adds a server to the group: weight=, max_conns=, max_fails=, fail_timeout=, backup, "
-        "down, resolve; in http route=, drain."};
+        "down, resolve, slow_start=; in http route=, drain."};
 inline constexpr conf::Directive kZoneRow = {
     .name = "zone",
     .args = {1, 2},

@@ -6,6 +6,7 @@
 
 #include "confparse/address.h"
 #include "confparse/value.h"
+#include "engine/upstream/peer_set.h"
 #include "engine/zone/registry.h"
 #include "modules/shared/resolver.h"
 
@@ -52,6 +53,12 @@ bool read_parameter(const UpstreamBlock& block, std::string_view text, Server& s
   if (text == "backup") return server.backup = true;
   if (text == "down") return server.down = true;
   if (text == "resolve") return server.resolve = true;
+  if (text.starts_with("slow_start=")) {
+    value = conf::parse_milliseconds(text.substr(11));
+    if (!value) return false;
+    server.slow_start_milliseconds = static_cast<uint64_t>(*value);
+    return true;
+  }
   if (block.is_stream) return false;
   if (text == "drain") return server.drain = true;
   if (text.starts_with("route=")) {
@@ -59,6 +66,11 @@ bool read_parameter(const UpstreamBlock& block, std::string_view text, Server& s
     return !server.route.empty();
   }
   return false;
+}
+
+void refuse_slow_start(Compiler& compiler, const Statement& at, const conf::Word& word) {
+  compiler.error(at, "balancing method does not support parameter \"slow_start\"",
+                 "hash, ip_hash and random choose without looking at it", &word);
 }
 
 }  // namespace
@@ -71,6 +83,9 @@ void read_server(Compiler& compiler, UpstreamBlock& block, const Statement& at) 
     if (at.argument(i) == "backup" && !block.backup_allowed) {
       return compiler.error(at, "balancing method does not support parameter \"backup\"",
                             "hash, ip_hash and random know no backup servers", &at.words[i + 1]);
+    }
+    if (at.argument(i).starts_with("slow_start=") && !block.backup_allowed) {
+      return refuse_slow_start(compiler, at, at.words[i + 1]);
     }
     if (!read_parameter(block, at.argument(i), server)) {
       return compiler.invalid_parameter(at, at.words[i + 1]);
@@ -140,6 +155,11 @@ void set_method(Compiler& compiler, UpstreamBlock& block, const Statement& at, M
   if (block.method_seen) compiler.warn(at, "load balancing method redefined");
   block.method_seen = true;
   block.backup_allowed = backup_allowed;
+  for (const Server& server : block.cluster ? block.cluster->servers : std::vector<Server>()) {
+    if (!backup_allowed && server.slow_start_milliseconds) {
+      return refuse_slow_start(compiler, at, at.words[0]);
+    }
+  }
   if (block.cluster) block.cluster->method = method;
 }
 
@@ -223,7 +243,9 @@ void read_zone(Compiler& compiler, UpstreamBlock& block, const Statement& at) {
     size = *parsed;
   }
   auto zone = zone::registry(compiler).declare(compiler, at, name, size, block.zone_kind);
-  if (zone && block.cluster) block.cluster->zone = std::move(zone);
+  if (!zone) return;
+  zone->settle = &upstream::PeerSet::settle;
+  if (block.cluster) block.cluster->zone = std::move(zone);
 }
 
 }  // namespace weir::shared

@@ -15,12 +15,12 @@ struct UpstreamBlock {
   std::string_view zone_kind;
   uint16_t default_port = 0;  // of `server`; 0: one must be given
   bool method_seen = false;
-  bool backup_allowed = true;
+  bool backup_allowed = true;  // and slow_start
   bool is_stream = false;
 };
 
-// server ADDRESS [weight=] [max_conns=] [max_fails=] [fail_timeout=] [backup] [down] [resolve]; in
-// http [route=] [drain]
+// server ADDRESS [weight=] [max_conns=] [max_fails=] [fail_timeout=] [backup] [down] [resolve]
+// [slow_start=]; in http [route=] [drain]
 void read_server(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);
 // resolver ADDRESS …, resolver_timeout TIME
 void read_block_resolver(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);

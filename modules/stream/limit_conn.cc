@@ -13,7 +13,7 @@ namespace {
 using namespace conf;
 
 struct Zones final : CompilerState {
-  shared::ConnectionLimitZones zones{"stream limit_conn 1"};
+  shared::ConnectionLimitZones zones{"stream limit_conn 2"};
 };
 
 // Of a session; ends the counts with it.

@@ -48,6 +48,15 @@ class Confcheck(harness.TestCase):
         self.assertIn('[emerg] too large weights for "hash ... consistent" in ', refused.stderr)
         self.assertEqual(self.check(text % ("hash $uri;", 9223372036854775807)).returncode, 0)
 
+    def test_a_zone_has_to_hold_its_servers(self):
+        text = "events {}\nhttp { upstream u { zone z %s; %s } }\n"
+        many = " ".join(f"server 127.0.1.{i + 1}:80;" for i in range(250))
+        self.assertEqual(self.check(text % ("1m", many)).returncode, 0)
+        refused = self.check(text % ("32k", many))
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("syntax is ok", refused.stderr)
+        self.assertIn('[crit] ngx_slab_alloc() failed: no memory in upstream zone "z"\n', refused.stderr)
+
     def test_touches_nothing(self):
         text = ("error_log logs/new.log;\npid logs/new.pid;\nevents {}\nhttp {\n"
                 "    access_log logs/access.log;\n    client_body_temp_path temp/new;\n"

@@ -146,6 +146,45 @@ http {
         close_tunnel(tunnel)
         wait_until(lambda: self.status(weir) == 200, "the tunnel's count to end")
 
+    def test_connections_of_a_killed_worker_are_given_back(self):
+        self.expected_errors = ("exited on signal 9",)
+        upstream = self.backend("app")
+        weir = self.service("""
+worker_processes 2;
+events {}
+http {
+    access_log off;
+    limit_conn_zone $arg_k zone=open:64k;
+    upstream app { zone app 64k; server 127.0.0.1:9001 max_conns=1; }
+    upstream wide { server 127.0.0.1:9001; }
+    server {
+        listen 127.0.0.1:8080;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $http_connection;
+        location /app { proxy_pass http://app; }
+        location /limited { limit_conn open 1; proxy_pass http://wide; }
+        location = /pid { return 200 "$pid"; }
+    }
+}
+""", {9001: upstream})
+
+        def statuses(target):
+            # Each worker has its say: those that are not asked do not matter to the count.
+            return {get(weir.port(), target).status for _ in range(8)}
+        for target, refused in (("/limited?k=a", 503), ("/app", 502)):
+            with self.subTest(target):
+                self.expected_errors += ("limiting connections", "no live upstreams", "temporarily")
+                workers = weir.children()
+                harness.open_tunnel(weir.port(), target)
+                self.assertEqual(statuses(target), {refused})
+                for worker in workers:
+                    os.kill(worker, signal.SIGKILL)
+                    wait_until(lambda: worker not in weir.children() and len(weir.children()) == 2,
+                               "a new worker")
+                wait_until(lambda: get(weir.port(), target).status == 200, "the count to end")
+                self.assertEqual(statuses(target), {200})
+
     @unittest.skipIf(os.geteuid() != 0, "needs root: reaches into the master's descriptors")
     def test_who_dies_with_the_lock_leaves_an_empty_zone(self):
         self.expected_errors = ("was locked by",)
