@@ -114,7 +114,8 @@ void Session::on_timer() {
 }
 
 void Session::drain() {
-  bool fresh = facts_->requests == 0 && stream_->maybe_readable();
+  // Who has just connected is about to ask: as long as it may take.
+  const bool fresh = facts_->requests == 0 && !multiplexed_;
   if (state_ != State::idle || has_exchanges() || fresh || unread_) {
     codec_->finish_connection();
     flush();

@@ -1,11 +1,14 @@
 #include "engine/net/listener.h"
 
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <iterator>
+#include <limits>
 
 #include "engine/event/loop.h"
 
@@ -149,6 +152,21 @@ bool can_keep(const ListenOptions& before, const ListenOptions& after) {
          before.transparent == after.transparent;
 }
 
+int steer_connections(int descriptor, unsigned count) {
+  if (count == 0) {
+    return set_option(descriptor, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0) ? 0 : errno;
+  }
+  sock_filter steps[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(SKF_AD_OFF + SKF_AD_RANDOM)),
+      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count),
+      BPF_STMT(BPF_RET | BPF_A, 0),
+  };
+  const sock_fprog program = {std::size(steps), steps};
+  const int result = setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program,
+                                static_cast<socklen_t>(sizeof program));
+  return result == 0 ? 0 : errno;
+}
+
 Acceptor::Acceptor(Accepted accepted, Failed failed, void* owner)
     : accepted_(accepted),
       failed_(failed),
@@ -185,11 +203,15 @@ void Acceptor::retry(void* self) {
 }
 
 void Acceptor::ready(void* self, uint32_t) {
-  static_cast<Acceptor*>(self)->accept_some();
+  auto* acceptor = static_cast<Acceptor*>(self);
+  acceptor->accept_some(acceptor->options_.multi_accept ? kMost : 1);
 }
 
-void Acceptor::accept_some() {
-  int limit = options_.multi_accept ? kMost : 1;
+void Acceptor::accept_rest() {
+  accept_some(std::numeric_limits<int>::max());
+}
+
+void Acceptor::accept_some(int limit) {
   for (int i = 0; i < limit && descriptor_ >= 0; ++i) {
     sockaddr_storage storage;
     socklen_t size = sizeof(storage);

@@ -68,6 +68,12 @@ std::vector<CallFailure> apply_changes(int descriptor, const ListenOptions& befo
 // reuseport, ipv6only and transparent are fixed when it is bound.)
 bool can_keep(const ListenOptions& before, const ListenOptions& after);
 
+// Of the sockets that share the port of `descriptor` (SO_REUSEPORT), in the order in which they
+// were bound, only the first `count` get new connections, by chance. The others keep what they
+// have: nothing is lost when they are closed after a while. 0: all take part again, as the kernel
+// divides them. 0 or an errno.
+int steer_connections(int descriptor, unsigned count);
+
 // Accepts on one listening socket, in one worker's loop. Does not own the descriptor.
 class Acceptor {
  public:
@@ -95,13 +101,15 @@ class Acceptor {
   // 0 or an errno.
   int open(Loop& loop, int descriptor, Options options);
   void close();
+  // Accepts all that wait. Of an acceptor that is closed next, and whose socket nobody else has.
+  void accept_rest();
   bool is_open() const { return descriptor_ >= 0; }
   int descriptor() const { return descriptor_; }
 
  private:
   static void ready(void* self, uint32_t events);
   static void retry(void* self);
-  void accept_some();
+  void accept_some(int limit);
   void watch();
   Accepted accepted_;
   Failed failed_;

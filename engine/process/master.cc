@@ -334,6 +334,10 @@ void Master::reap() {
     for (const Worker& other : workers_) {
       if (other.channel >= 0) tell(other, message, {});
     }
+    const bool leave = std::any_of(workers_.begin(), workers_.end(), [this](const Worker& other) {
+      return static_cast<int64_t>(other.slot) >= plan_.core.worker_processes;
+    });
+    if (!leave) steer_no_more();
     worker_gone(worker, status);
   }
 }

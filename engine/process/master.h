@@ -112,6 +112,8 @@ class Master {
   void commit();
   void settled();
   void place_workers(bool replace);
+  void steer(const ListenerSet& before);
+  void steer_no_more();
   void drop_reload_everywhere();
   void shutdown_channel(Worker& worker);
   void move_pid_file(const std::string& before);
@@ -131,6 +133,7 @@ class Master {
   std::unique_ptr<Reload> reload_;
   bool reload_again_ = false;
   pid_t new_binary_ = 0;    // the master that is to take over
+  bool steers_ = false;     // sockets of slots that are gone get no new connections
   bool no_accept_ = false;  // WINCH: workers have left and are not forked again
   Stop stop_ = Stop::no;
   int64_t kill_at_ = 0;

@@ -261,6 +261,7 @@ void Master::commit() {
   plan_file_ = std::move(reload.plan_file);
   ListenerSet before = std::move(listeners_);
   listeners_ = std::move(reload.resources.listeners);
+  steer(before);
   close_unused(before, listeners_);
   ZoneSet zones_before = std::move(zones_);
   zones_ = std::move(reload.resources.zones);
@@ -282,6 +283,32 @@ void Master::commit() {
     if (std::find(asked.begin(), asked.end(), worker.pid) != asked.end()) tell(worker, message, {});
   }
   check_reload();
+}
+
+// Fewer workers, each with a socket of its own: those that leave get no new connections, so that
+// nothing waits at their sockets when these are closed (WorkerProcess::quit).
+void Master::steer(const ListenerSet& before) {
+  steer_no_more();
+  for (const ListeningSockets& sockets : listeners_.sockets) {
+    if (!sockets.options.reuseport || sockets.options.type != SOCK_STREAM) continue;
+    const ListeningSockets* old = before.find(sockets.options);
+    const auto count = static_cast<unsigned>(sockets.descriptors.size());
+    if (!old || old->descriptors.size() <= count) continue;
+    const int error = net::steer_connections(sockets.descriptors[0], count);
+    if (error == 0) {
+      steers_ = true;
+    } else {
+      log_.write(Severity::warn, "setsockopt(SO_ATTACH_REUSEPORT_CBPF) failed, ignored", error);
+    }
+  }
+}
+
+void Master::steer_no_more() {
+  if (!std::exchange(steers_, false)) return;
+  for (const ListeningSockets& sockets : listeners_.sockets) {
+    if (!sockets.options.reuseport || sockets.options.type != SOCK_STREAM) continue;
+    net::steer_connections(sockets.descriptors[0], 0);  // ENOENT: it was not
+  }
 }
 
 // After a commit: missing workers come, those that stay are adjusted; those that cannot change, or

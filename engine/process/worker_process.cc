@@ -23,6 +23,7 @@ namespace {
 
 constexpr uint64_t kReuseMilliseconds = 1000;  // between two warnings
 constexpr uint64_t kDrainTickMilliseconds = 20;
+constexpr uint64_t kHandOverMilliseconds = 1000;  // for handshakes with clients
 constexpr uint64_t kTrimMilliseconds = 1000;
 constexpr uint64_t kUnwindMilliseconds = 1000;  // for requests whose connection was taken away
 
@@ -87,6 +88,7 @@ WorkerProcess::WorkerProcess(const WorkerStart& start)
       channel_(&WorkerProcess::channel_ready, this),
       drain_timer_(&WorkerProcess::drain_tick, this),
       shutdown_timer_(&WorkerProcess::shutdown_time, this),
+      hand_over_timer_(&WorkerProcess::hand_over_time, this),
       trim_timer_(&WorkerProcess::trim_time, this),
       logs_released_(&WorkerProcess::logs_released, this) {
   worker_.slot = start.slot;
@@ -366,9 +368,17 @@ void WorkerProcess::quit() {
   log_.write(Severity::notice, "gracefully shutting down");
   set_title("nginx: worker process is shutting down");
   const bool keeps_datagrams = leaves_slot();
-  std::erase_if(listening_,
-                [&](const auto& listening) { return !keeps_datagrams || !listening->datagrams; });
-  for (const auto& listening : listening_) listening->datagrams->stop_receiving();
+  std::erase_if(listening_, [&](const auto& listening) {
+    if (listening->datagrams) return !keeps_datagrams;
+    return !is_surplus() || !listening->options.reuseport;
+  });
+  for (const auto& listening : listening_) {
+    if (listening->datagrams) {
+      listening->datagrams->stop_receiving();
+    } else {
+      hand_over_timer_.arm(loop_, kHandOverMilliseconds);
+    }
+  }
   const int64_t limit = worker_.generation->root->get<CoreSettings>().shutdown_timeout.value;
   if (limit > 0) shutdown_timer_.arm(loop_, static_cast<uint64_t>(limit));
   sessions_->drain();
@@ -376,12 +386,27 @@ void WorkerProcess::quit() {
   drain_tick(this);
 }
 
+// A slot that the configuration has no more: nobody else accepts on its sockets.
+bool WorkerProcess::is_surplus() const {
+  return start_.slot >= worker_.generation->root->get<CoreSettings>().worker_processes;
+}
+
+// New connections went elsewhere for a while (Master::steer); handshakes that were under way have
+// ended by now.
+void WorkerProcess::hand_over_time(void* self) {
+  auto& process = *static_cast<WorkerProcess*>(self);
+  std::erase_if(process.listening_, [](const auto& listening) {
+    if (!listening->datagrams) listening->acceptor.accept_rest();
+    return !listening->datagrams;
+  });
+}
+
 void WorkerProcess::drain_tick(void* self) {
   auto& process = *static_cast<WorkerProcess*>(self);
   process.upstreams_.close_idle();
   if (process.steering_) process.steering_->read_inbox();
-  if (process.worker_.connections == 0 && process.sessions_->count() == 0 &&
-      process.stream_sessions_->count() == 0) {
+  if (!process.hand_over_timer_.armed() && process.worker_.connections == 0 &&
+      process.sessions_->count() == 0 && process.stream_sessions_->count() == 0) {
     process.log_.write(Severity::notice, "exiting");
     process.loop_.stop();
     return;

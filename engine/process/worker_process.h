@@ -92,6 +92,8 @@ class WorkerProcess {
   static void shutdown_time(void* self);
   static void trim_time(void* self);
 
+  static void hand_over_time(void* self);
+  bool is_surplus() const;
   void listen_on(const ListenRequest& request, size_t index, int descriptor);
   void make_room();
   void read_channel();
@@ -129,6 +131,7 @@ class WorkerProcess {
   Watcher channel_;
   Timer drain_timer_;
   Timer shutdown_timer_;
+  Timer hand_over_timer_;
   Timer trim_timer_;
   Deferred logs_released_;
   std::vector<std::weak_ptr<const void>> log_uses_;  // of earlier generations

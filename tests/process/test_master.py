@@ -2,11 +2,14 @@
 """What workers get from the master, what reloads change in them, and what is left at the end."""
 
 import asyncio
+import collections
+import concurrent.futures
 import os
 import signal
 import socket
 import stat
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "clients"))
@@ -141,6 +144,29 @@ class Listeners(harness.TestCase):
             # A socket that nobody accepts on would swallow some of these.
             for _ in range(30):
                 self.assertEqual(get(weir.port()).body, b"ok")
+
+    @harness.beyond_nginx  # which resets what waits at the sockets of those that leave
+    def test_no_connection_is_lost_when_sockets_go(self):
+        text = ("worker_processes %d;\n" + HTTP).replace("8080;", "8080 reuseport;")
+        weir = self.service(text % 3)
+        over = threading.Event()
+        bodies = collections.Counter()
+
+        def ask():
+            while not over.is_set():
+                bodies[get(weir.port()).body] += 1
+
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            asking = [pool.submit(ask) for _ in range(3)]
+            try:
+                for workers in (1, 3, 2, 1):
+                    weir.reload(text % workers)
+                wait_until(lambda: len(weir.children()) == 1, "the end of the others")
+            finally:
+                over.set()
+            for one in asking:
+                one.result()
+        self.assertEqual(list(bodies), [b"ok"])
 
     def test_sockets_of_their_own_come_and_go(self):
         shared = "worker_processes 2;\n" + HTTP

@@ -186,6 +186,34 @@ TEST_CASE("reuseport gives several sockets one address", "[listener]") {
   ::close(second.descriptor);
 }
 
+TEST_CASE("sockets that share a port are left in peace before they are closed", "[listener]") {
+  Loop loop;
+  ListenOptions options = on("127.0.0.1:0");
+  options.reuseport = true;
+  Server servers[3];
+  for (Server& server : servers) {
+    server.open(loop, options, {});
+    options.address = server.address;
+  }
+  std::vector<int> before = connect_plain(options.address, 60);
+  REQUIRE(weir::net::steer_connections(servers[0].listener, 1) == 0);
+  std::vector<int> after = connect_plain(options.address, 60);
+  for (Server& server : servers) server.acceptor.accept_rest();
+  CHECK(servers[0].descriptors.size() >= 60);
+  CHECK(servers[1].descriptors.size() + servers[2].descriptors.size() > 0);  // of those before
+  CHECK(servers[0].descriptors.size() + servers[1].descriptors.size() +
+            servers[2].descriptors.size() ==
+        120);
+  const size_t first = servers[0].descriptors.size();
+  REQUIRE(weir::net::steer_connections(servers[0].listener, 0) == 0);
+  std::vector<int> again = connect_plain(options.address, 60);
+  servers[0].acceptor.accept_rest();
+  CHECK(servers[0].descriptors.size() < first + 60);
+  for (const auto& clients : {before, after, again}) {
+    for (const int client : clients) ::close(client);
+  }
+}
+
 TEST_CASE("socket options are set, and changed while listening", "[listener]") {
   ListenOptions options = on("127.0.0.1:0");
   options.receive_buffer = 50000;
