@@ -145,7 +145,9 @@ void Compiler::visit_statement(const Statement& statement, Scope& scope, Deferre
     call(directive->set, *directive, statement, scope);
   }
   // After the setter, so that its first_use() is true the first time.
-  if (!again) scope.first_use(*directive);
+  if (again) return;
+  scope.first_use(*directive);
+  used_.insert(directive);
 }
 
 void Compiler::call(SetFunction function, const Directive& directive, const Statement& statement,
@@ -158,6 +160,11 @@ void Compiler::call(SetFunction function, const Directive& directive, const Stat
   function(*this, scope, statement);
   directive_ = outer;
   hook_ = outer_hook;
+}
+
+bool Compiler::uses(std::span<const Directive> directives) const {
+  return std::any_of(directives.begin(), directives.end(),
+                     [this](const Directive& directive) { return used_.contains(&directive); });
 }
 
 void Compiler::run_finish(Scope& scope) {

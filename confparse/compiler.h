@@ -7,6 +7,7 @@
 #include <string_view>
 #include <typeindex>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -105,6 +106,9 @@ class Compiler {
   // The outermost block (http, stream, the file) that is being compiled: its closing brace is where
   // finish() and complete() report.
   const Block& root_block() const { return *root_block_; }
+  // Inside complete(): does the configuration say any of these (rows of a module), anywhere in what
+  // was read? What nobody asked for needs no run-time hook.
+  bool uses(std::span<const Directive> directives) const;
   bool failed() const;
 
   // Inside finish() and complete(), error() and warn() keep their place but are sorted at the
@@ -168,6 +172,7 @@ class Compiler {
   std::unordered_map<std::type_index, std::unique_ptr<CompilerState>> states_;
   std::unordered_multimap<std::string_view, const Directive*> index_;
   std::vector<Tree> initial_trees_;  // statements of defaults live as long as the compiler
+  std::unordered_set<const Directive*> used_;
   std::unordered_map<std::string, Ref<Regex>> regexes_;
   VariableTable* variables_ = nullptr;
   const Directive* directive_ = nullptr;

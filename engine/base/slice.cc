@@ -79,8 +79,9 @@ bool Slice::continued_by(const Slice& next) const {
 
 void Chain::push(Slice slice) {
   if (slice.empty()) return;
+  const bool first = empty();
   bytes_ += slice.size();
-  if (!empty() && slices_.back().continued_by(slice)) {
+  if (!first && slices_.back().continued_by(slice)) {
     slices_.back().size_ += slice.size();
     return;
   }

@@ -92,10 +92,24 @@ class Slice {
 // A queue of slices: what waits to be written or consumed.
 class Chain {
  public:
+  Chain() = default;
+  Chain(const Chain&) = default;
+  Chain& operator=(const Chain&) = default;
+  // What was moved from is empty.
+  Chain(Chain&& other) noexcept
+      : slices_(std::move(other.slices_)),
+        head_(std::exchange(other.head_, 0)),
+        bytes_(std::exchange(other.bytes_, 0)) {}
+  Chain& operator=(Chain&& other) noexcept {
+    slices_ = std::move(other.slices_);
+    head_ = std::exchange(other.head_, 0);
+    bytes_ = std::exchange(other.bytes_, 0);
+    return *this;
+  }
   // An empty slice is dropped; one that continues the last (same block or file) is merged into it.
   void push(Slice slice);
   void append(Chain&& other);
-  bool empty() const { return head_ == slices_.size(); }
+  bool empty() const { return bytes_ == 0; }  // (no slice in it is empty)
   size_t bytes() const { return bytes_; }
   size_t count() const { return slices_.size() - head_; }
   Slice& front() { return slices_[head_]; }

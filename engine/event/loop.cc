@@ -217,6 +217,7 @@ void Loop::Implementation::dispatch_socket(size_t index, Socket& socket, uint32_
     tell_readable = tell_readable && tell_writable;
     if (tell_writable) {
       socket.connecting_ = false;
+      socket.maybe_failed_ = (events & (EPOLLHUP | EPOLLERR)) != 0;
       socket.handler_->on_writable();
       if (batch[index].data.u64 == 0) return;
       tell_writable = false;

@@ -93,6 +93,7 @@ bool Socket::open(Loop& loop, int descriptor, SocketHandler* handler) {
 
 void Socket::expect_connect() {
   connecting_ = true;
+  maybe_failed_ = true;
   writable_ = false;
 }
 
@@ -205,6 +206,7 @@ void Socket::shutdown_write() {
 int Socket::connect_error() {
   if (descriptor_ < 0) return EBADF;
   connecting_ = false;
+  if (!maybe_failed_) return 0;
   int error = 0;
   socklen_t size = sizeof(error);
   if (::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;

@@ -76,7 +76,8 @@ class Socket {
   // sendfile(2); bytes 0 with done never happens (a shrunken file is failed/EIO).
   Transfer send_file(int file, off_t offset, size_t size);
   void shutdown_write();
-  // SO_ERROR of a finished connect; 0 when connected.
+  // Why a connect that is finished failed (SO_ERROR); 0 when connected, which costs no call where
+  // the event has said so.
   int connect_error();
   bool connecting() const { return connecting_; }
   // True when the last edge said readable and nobody has read to would_block since.
@@ -104,6 +105,7 @@ class Socket {
   bool peer_closed_ = false;
   bool queued_ = false;
   bool connecting_ = false;
+  bool maybe_failed_ = true;  // connect: the event told of an error, or none has come
 };
 static_assert(sizeof(Socket) <= 40);
 

@@ -41,26 +41,22 @@ class GatewayRun {
     return step;
   }
 
-  // --- gateway.cc: until the response head is here
+  // --- gateway.cc: the run as a whole
   bool waits_for_body() const;
   Task<int> prepare_body();
   Task<int> resolve();  // gateway_resolve.cc
   void use_addresses(std::vector<net::Address> addresses);
   void make_request();
+  PhaseResult finish(int status);
+  void log(Severity severity, std::string_view text, int error = 0);
+
+  // --- gateway_attempt.cc: a peer, a connection, and how it ends
   Step begin_attempt();
   Step use_peer(const upstream::Selection::Peer& peer);
   Step no_peer(std::string_view why);
   Step open_connection();
   Step connect(bool kept);
-  Task<Step> exchange_heads();
   bool keeps_connections() const;
-  // False: the connection has no stream for us any more.
-  bool send_request_head();
-  // Hands request body to the connection. A status when the client's body is broken.
-  int send_body();
-  int send_streamed();
-  void keep_for_replay(const Chain& data);
-  void pass_interim();
   Step judge_failure();
   Step not_processed();
   Step another_connection();
@@ -74,8 +70,16 @@ class GatewayRun {
   void drop_connection();
   void release_connection();
   void update_counts();
-  PhaseResult finish(int status);
-  void log(Severity severity, std::string_view text, int error = 0);
+
+  // --- gateway_request.cc: what is sent, until the response head is here
+  Task<Step> exchange_heads();
+  // False: the connection has no stream for us any more.
+  bool send_request_head();
+  // Hands request body to the connection. A status when the client's body is broken.
+  int send_body();
+  int send_streamed();
+  void keep_for_replay(const Chain& data);
+  void pass_interim();
   // Milliseconds until `limit` since the last byte moved either way; 0: it has passed.
   uint64_t time_left(int64_t limit);
   bool past_deadline() const;

@@ -85,6 +85,11 @@ class HeaderList {
   void add(Arena& arena, std::string_view name, std::string_view value) {
     add(arena, Header{name, value, find_header_id(name)});
   }
+  // Fields that came together, in their order: add_next() for each after reserve().
+  void add_next(const Header& header) {
+    new (fields_ + size_++) Header(header);
+    seen_ |= uint64_t{1} << static_cast<unsigned>(header.id);
+  }
   // First field with that id or name (case does not matter), or null.
   const Header* find(HeaderId id) const { return has(id) ? find_first(id) : nullptr; }
   const Header* find(std::string_view name) const;

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "engine/event/loop.h"
+#include "engine/net/socket_options.h"
 
 namespace weir::net {
 namespace {
@@ -129,6 +130,7 @@ Relay::Relay(Loop& loop, RelayOwner& owner, Stream& first, Stream& second,
       buffer_(to_32(std::min(options.buffer, Block::kBlockSize))),
       half_close_(options.half_close),
       read_error_ends_(options.read_error_ends),
+      no_delay_(options.no_delay),
       first_(*this, first),
       second_(*this, second) {
   if (options.first_rate) first_.rate = std::make_unique<Rate>(*this, first_, options.first_rate);
@@ -204,8 +206,17 @@ void Relay::count(Side& from, size_t bytes) {
 
 // --- writing
 
+// Nagle's algorithm holds back a small piece behind another that is not acknowledged. So a side
+// that is written to once, as most of short sessions are, needs no option.
+void Relay::end_delay(Side& to) {
+  if (!no_delay_ || to.no_delay_set || (to.sent == 0 && to.stream.is_plain())) return;
+  to.no_delay_set = true;
+  (void)set_no_delay(to.stream.descriptor(), true);  // refused by unix sockets
+}
+
 bool Relay::write(Side& to, const char* data, size_t size) {
   if (to.closed) return true;  // nobody takes it any more
+  end_delay(to);
   if (to.pending.empty() && to.stream.is_plain()) {
     iovec vector{const_cast<char*>(data), size};
     const Transfer moved = to.stream.socket().write(&vector, 1);
@@ -225,6 +236,7 @@ bool Relay::write(Side& to, const char* data, size_t size) {
 bool Relay::flush(Side& to) {
   doing_ = is_second(to) ? Doing::writing_second : Doing::writing_first;
   if (to.pipe && !flush_pipe(to)) return false;
+  if (!to.pending.empty()) end_delay(to);
   while (!to.pending.empty()) {
     const WriteResult result = to.stream.write(to.pending);
     to.sent += result.bytes;

@@ -35,6 +35,7 @@ struct RelayOptions {
   uint64_t send_timeout = 0;    // the same while something waits to be sent; 0: none
   bool half_close = true;       // an end is passed on; else the first end is the end of all
   bool read_error_ends = true;  // else a read that fails is an end of stream
+  bool no_delay = false;        // TCP_NODELAY for both, set where it begins to matter
   size_t buffer = 0;            // most bytes of one read of a limited side; 0: a block
   uint64_t first_rate = 0;      // bytes a second taken from that side; 0: no limit
   uint64_t second_rate = 0;
@@ -94,8 +95,9 @@ class Relay final {
     std::unique_ptr<Rate> rate;  // of reading from here
     uint64_t received = 0;
     uint64_t sent = 0;
-    bool ended = false;      // its peer closed this direction
-    bool closed = false;     // we closed the other
+    bool ended = false;   // its peer closed this direction
+    bool closed = false;  // we closed the other
+    bool no_delay_set = false;
     uint8_t full_reads = 0;  // in a row
 
    private:
@@ -113,6 +115,7 @@ class Relay final {
   bool splice_once(Side& from, Side& to, bool& again);
   bool take_end(Side& from);
   bool read_failed(Side& from, int error);
+  void end_delay(Side& to);
   bool write(Side& to, const char* data, size_t size);
   bool flush(Side& to);
   bool flush_pipe(Side& to);
@@ -133,6 +136,7 @@ class Relay final {
   uint32_t buffer_;
   bool half_close_;
   bool read_error_ends_;
+  bool no_delay_;
   bool is_over_ = false;
   Doing doing_ = Doing::nothing;
   uint64_t second_first_byte_at_ = 0;

@@ -24,4 +24,8 @@ std::string take_errors() {
   return text;
 }
 
+void clear_errors() {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
 }  // namespace weir::tls

@@ -262,7 +262,7 @@ Transfer Layer::blocked_or_failed(Socket& socket, int result, bool writing, cons
 }
 
 Transfer Layer::read_record(Socket& socket, char* to, size_t size) {
-  ERR_clear_error();
+  clear_errors();
   errno = 0;
   size_t got = 0;
   if (early_open_) {
@@ -374,7 +374,7 @@ Transfer Layer::push_kept(Socket& socket) {
 
 bool Layer::encrypt(Socket& socket, const char* data, size_t size, int& result) {
   (void)socket;
-  ERR_clear_error();
+  clear_errors();
   errno = 0;
   size_t put = 0;
   result = early_open_ ? SSL_write_early_data(native_, data, size, &put)

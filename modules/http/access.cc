@@ -30,6 +30,7 @@ PhaseResult check(Request& request) {
 constexpr auto kDirectives = shared::access_rows(conf::kHttpServerLocation | conf::kLimitExcept);
 
 void complete(conf::Compiler& compiler, conf::Scope&) {
+  if (!compiler.uses(kDirectives)) return;
   builder(compiler).add_phase_handler(Phase::access, check);
 }
 

@@ -308,6 +308,7 @@ constexpr Directive kDirectives[] = {
 };
 
 void complete(Compiler& compiler, Scope&) {
+  if (!compiler.uses(kDirectives)) return;
   builder(compiler).add_head_filter(filter_head);
 }
 

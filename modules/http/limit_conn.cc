@@ -94,6 +94,7 @@ void prepare(Compiler& compiler, Scope&) {
 }
 
 void complete(Compiler& compiler, Scope&) {
+  if (!compiler.uses(kDirectives)) return;
   builder(compiler).add_phase_handler(Phase::preaccess, check);
   builder(compiler).graph().hooks.tunnel_log_handlers.push_back(keep_for_tunnel);
 }

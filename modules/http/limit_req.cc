@@ -301,6 +301,7 @@ void prepare(Compiler& compiler, Scope&) {
 }
 
 void complete(Compiler& compiler, Scope&) {
+  if (!compiler.uses(kDirectives)) return;
   builder(compiler).add_phase_handler(Phase::preaccess, check);
 }
 

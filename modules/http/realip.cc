@@ -131,6 +131,7 @@ void prepare(Compiler& compiler, Scope&) {
 }
 
 void complete(Compiler& compiler, Scope&) {
+  if (!compiler.uses(kDirectives)) return;
   builder(compiler).add_phase_handler(Phase::post_read, take_address);
   builder(compiler).add_phase_handler(Phase::preaccess, take_address);
 }

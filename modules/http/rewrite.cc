@@ -364,6 +364,7 @@ constexpr Directive kDirectives[] = {
 };
 
 void complete(Compiler& compiler, Scope&) {
+  if (!compiler.uses(kDirectives)) return;
   builder(compiler).add_phase_handler(Phase::server_rewrite, run);
   builder(compiler).add_phase_handler(Phase::rewrite, run);
 }

@@ -101,6 +101,7 @@ constexpr Directive kDirectives[] = {
 };
 
 void complete(Compiler& compiler, Scope&) {
+  if (!compiler.uses(kDirectives)) return;
   builder(compiler).add_phase_handler(Phase::precontent, try_candidates);
 }
 

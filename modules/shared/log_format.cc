@@ -1,5 +1,7 @@
 #include "modules/shared/log_format.h"
 
+#include <array>
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -32,11 +34,17 @@ size_t skip_plain(std::string_view text, size_t from) {
   return from;
 }
 
+constexpr std::array<bool, 256> kPlain = [] {
+  std::array<bool, 256> plain{};
+  for (int c = 0x20; c < 0x7f; ++c) plain[c] = c != '"' && c != '\\';
+  return plain;
+}();
+
 void append_standard(std::string& line, std::string_view text) {
   size_t plain = 0;
   for (size_t i = skip_plain(text, 0); i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
-    if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') continue;
+    if (kPlain[c]) continue;
     line.append(text, plain, i - plain);
     const char escaped[] = {'\\', 'x', kUpperDigits[c >> 4], kUpperDigits[c & 15]};
     line.append(escaped, sizeof escaped);

@@ -3,7 +3,6 @@
 
 #include "engine/event/loop.h"
 #include "engine/net/relay.h"
-#include "engine/net/socket_options.h"
 #include "engine/tls/layer.h"
 #include "modules/stream/proxy_run.h"
 
@@ -213,15 +212,11 @@ void ProxyConnection::shake_hands() {
 void ProxyConnection::start_relay() {
   connecting_.reset();
   connected();
-  if (session_.settings<CoreSettings>().tcp_nodelay) {
-    // Refused by unix sockets.
-    if (!session_.peer().is_unix()) (void)net::set_no_delay(session_.client().descriptor(), true);
-    (void)net::set_no_delay(upstream_.descriptor(), true);
-  }
   net::RelayOptions options;
   options.timeout = static_cast<uint64_t>(settings_.timeout.value);
   options.half_close = settings_.half_close;
   options.read_error_ends = false;
+  options.no_delay = session_.settings<CoreSettings>().tcp_nodelay;
   options.buffer = settings_.buffer_size.value;
   options.first_rate = rate(settings_.upload_rate);
   options.second_rate = rate(settings_.download_rate);

@@ -170,6 +170,22 @@ TEST_CASE("plain directives come first, then finish, then deferred blocks") {
         " +u up -u 0 finish-root +a 1 2 finish +b 3 read 4 finish +x 5 finish -x -b -a complete");
 }
 
+TEST_CASE("the compiler knows what the configuration uses, defaults apart") {
+  Run run("http { server a { location b { if x { note 5; } } } }");
+  REQUIRE(run.ok);
+  const auto uses = [&run](std::string_view name) {
+    for (const Directive& directive : kDirectives) {
+      if (directive.name == name) return run.compiler.uses({&directive, 1});
+    }
+    return false;
+  };
+  CHECK(uses("note"));
+  CHECK(uses("if"));
+  CHECK_FALSE(uses("time"));
+  CHECK_FALSE(uses("number"));  // its default is nobody's word
+  CHECK(run.compiler.uses(kDirectives));
+}
+
 TEST_CASE("later lines of a block reach its earlier children") {
   Run run("http { server a { location b {} } server c { number 3; } number 2; time 1m; }");
   REQUIRE(run.ok);

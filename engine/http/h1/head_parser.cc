@@ -48,6 +48,10 @@ bool is_control(char c) {
   return byte < 0x20 || byte == 0x7f;
 }
 
+bool ends_name(char c, bool empty) {
+  return c == ':' ? !empty : c == '\r' || c == '\n';
+}
+
 // The first LF, CR or NUL of [from, end); end when there is none.
 uint32_t find_line_stop(const char* data, uint32_t from, uint32_t end) {
 #if defined(__SSE2__)
@@ -366,7 +370,8 @@ HeadParser::Result HeadParser::parse_fields(const char* data, size_t size) {
     uint32_t line = position_;
     uint32_t at = skip_name(data, line, limit);
     bool invalid = false;
-    if (at == limit || at == line || data[at] != ':') {
+    // All of it good, up to the colon or the end of the line: the usual case.
+    if (at == limit || !ends_name(data[at], at == line)) {
       at = line;
       Result name_result = parse_name(data, at, limit, invalid);
       if (name_result == Result::malformed) return name_result;
@@ -409,7 +414,7 @@ HeadParser::Result HeadParser::parse_fields(const char* data, size_t size) {
 void HeadParser::fill_headers(Arena& arena, const char* text, HeaderList& headers) const {
   headers.reserve(arena, fields_.size());
   for (const Field& field : fields_) {
-    headers.add(arena, Header{field.name.in(text), field.value.in(text), field.id});
+    headers.add_next(Header{field.name.in(text), field.value.in(text), field.id});
   }
 }
 

@@ -103,6 +103,22 @@ TEST_CASE("a chain keeps order and counts bytes", "[chain]") {
   CHECK(text_of(third) == "x");
 }
 
+TEST_CASE("a chain that was moved from is empty", "[chain]") {
+  Chain from;
+  for (const char* text : {"one ", "two ", "three"}) from.push(Slice::copy_of(text));
+  from.consume(4);
+  Chain made(std::move(from));
+  CHECK(from.empty());  // NOLINT(bugprone-use-after-move)
+  CHECK(from.bytes() == 0);
+  CHECK(text_of(made) == "two three");
+  from.push(Slice::copy_of("four"));
+  CHECK(text_of(from) == "four");
+  made = std::move(from);
+  CHECK(from.empty());  // NOLINT(bugprone-use-after-move)
+  CHECK(from.count() == 0);
+  CHECK(text_of(made) == "four");
+}
+
 TEST_CASE("neighbours in one block or file merge", "[chain]") {
   Ref<Block> block = Block::take(16);
   std::memcpy(block->data(), "0123456789", 10);

@@ -1,5 +1,8 @@
 #include "engine/net/relay.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +28,31 @@ struct Idle final : SocketHandler {
   void on_writable() override {}
 };
 
+// As socketpair(2), of TCP.
+void connect_over_loopback(int (&ends)[2]) {
+  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* base = reinterpret_cast<sockaddr*>(&address);
+  REQUIRE(::bind(listener, base, size) == 0);
+  REQUIRE(::listen(listener, 1) == 0);
+  REQUIRE(::getsockname(listener, base, &size) == 0);
+  ends[1] = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  REQUIRE(::connect(ends[1], base, size) == 0);
+  ends[0] = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  REQUIRE(ends[0] >= 0);
+  ::close(listener);
+}
+
+int no_delay_of(const Stream& stream) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  ::getsockopt(stream.descriptor(), IPPROTO_TCP, TCP_NODELAY, &value, &size);
+  return value;
+}
+
 // Two pairs of sockets with a relay between their inner ends; the outer ones are `client` and
 // `server`.
 struct Rig final : RelayOwner {
@@ -40,7 +68,11 @@ struct Rig final : RelayOwner {
   }
   int open(int family, Stream& inner) {
     int ends[2];
-    REQUIRE(::socketpair(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    if (family == AF_INET) {
+      connect_over_loopback(ends);
+    } else {
+      REQUIRE(::socketpair(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+    }
     REQUIRE(inner.open(loop, ends[0], &idle));
     return ends[1];
   }
@@ -128,6 +160,22 @@ TEST_CASE("relay: both ways, queued bytes first", "[net]") {
   CHECK(rig.relay->second_received() == 6);
   CHECK(rig.relay->first_sent() == 6);
   CHECK_FALSE(rig.over);
+}
+
+TEST_CASE("relay: TCP_NODELAY comes with a side's second write, if at all", "[net]") {
+  RelayOptions options;
+  options.no_delay = GENERATE(true, false);
+  Rig rig(options, AF_INET);
+  rig.relay->start();
+  rig.send(rig.client, "one");
+  rig.turn();
+  CHECK(rig.receive(rig.server) == "one");
+  CHECK(no_delay_of(rig.second) == 0);
+  rig.send(rig.client, "two");
+  rig.turn();
+  CHECK(rig.receive(rig.server) == "two");
+  CHECK(no_delay_of(rig.second) == (options.no_delay ? 1 : 0));
+  CHECK(no_delay_of(rig.first) == 0);
 }
 
 TEST_CASE("relay: an end is passed on, the other way goes on", "[net]") {
