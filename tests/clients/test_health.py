@@ -363,6 +363,29 @@ class Http(HealthCase):
         self.wait_log(weir, r'\[error\].*: zone "app" is too small: some servers of upstream "app" are not checked')
         self.assertEqual(get(weir.port(), "/version").body, b"1")
 
+    def test_no_more_at_once_than_fit(self):
+        held = []
+        gate = asyncio.Event()
+
+        async def answer(request, _reader, writer):
+            if request.target == "/health":
+                held.append(request)
+                await gate.wait()
+            writer.write(reply("x"))
+            return True
+
+        backend = self.backend("many", answer)
+        conf = self.conf("interval=1h mandatory uri=/health").replace("events {}", "events { worker_connections 64; }")
+        conf = conf.replace("server 127.0.0.1:9001; server 127.0.0.1:9002;",
+                            "".join(f"server 127.0.0.1:9001 weight={i + 1};" for i in range(40)))
+        weir = self.service(conf.replace("worker_processes 2", "worker_processes 1"), {9001: backend})
+        wait_until(lambda: len(held) >= 16, "the first checks")
+        self.assertEqual(get(weir.port(), "/version").status, 200)
+        self.assertEqual(len(held), 16)
+        harness.LOOP.loop.call_soon_threadsafe(gate.set)
+        wait_until(lambda: len(held) == 40, "all checks")
+        self.wait_log(weir, "peer is healthy", 40)
+
     def test_tls(self):
         backend = self.tls_backend()
         conf = self.conf("interval=100ms mandatory").replace("http://app", "https://app")
