@@ -356,13 +356,6 @@ class Http(HealthCase):
         self.assertEqual(self.served_by(weir), {"endless"})
         self.assertNotIn("unhealthy", weir.errors())
 
-    def test_a_zone_without_room(self):
-        servers = "".join(f"server 127.0.1.{i}:1; server 127.0.2.{i}:1;" for i in range(1, 100))
-        conf = self.conf("interval=1h fails=9").replace("zone app 128k;", "zone app 32k; " + servers)
-        weir = self.service(conf, {9001: self.one, 9002: self.two})
-        self.wait_log(weir, r'\[error\].*: zone "app" is too small: some servers of upstream "app" are not checked')
-        self.assertEqual(get(weir.port(), "/version").body, b"1")
-
     def test_no_more_at_once_than_fit(self):
         held = []
         gate = asyncio.Event()
@@ -503,6 +496,17 @@ class Resolved(HealthCase):
         self.wait_served(weir, {502})
         names.names["backend.test"] = ["127.0.0.2", "127.0.0.3"]
         self.wait_served(weir, {"127.0.0.2"})
+
+
+    def test_more_than_the_zone_holds(self):
+        names = NameServer({"backend.test": [f"127.0.3.{i}" for i in range(1, 100)]})
+        self.addCleanup(names.close)
+        conf = self.conf("interval=1h fails=9").replace(
+            "zone app 128k; server 127.0.0.1:9001; server 127.0.0.1:9002;",
+            f"zone app 32k; server backend.test:9 resolve; resolver 127.0.0.1:{names.port} ipv6=off;")
+        weir = self.service(conf, {names.port: names})
+        self.wait_log(weir, r'\[error\].*: zone "app" is too small: some servers of upstream "app" are not checked')
+        self.assertEqual(get(weir.port(), "/version").body, b"1")
 
 
 class HealthyGrpc(GrpcBackend):
