@@ -12,6 +12,8 @@ namespace {
 
 // Ticks no closer than this: results of many peers are served together.
 constexpr uint64_t kShortestTick = 5;
+// Checks under way of one upstream: a quarter of the worker's connections, but no less than this.
+constexpr size_t kLeastAtOnce = 16;
 
 uint32_t own_process() {
   return static_cast<uint32_t>(getpid());
@@ -48,37 +50,50 @@ HealthState* HealthMonitor::state_of(const Item& item) const {
 
 void HealthMonitor::tick() {
   const uint64_t now = worker_.loop.now();
-  uint64_t next = now + kTickMilliseconds;
-  std::vector<Item*> due;
-  bool full = false;
-  // Not let go before the zone is unlocked.
   const Ref<PeerSet> before = std::exchange(peers_, runtime_.peers(cluster_));
+  if (!PeerSet::Guard(*peers_).take_lease(own_process(), now, kLeaseMilliseconds)) {
+    items_.clear();
+    return timer_.arm(worker_.loop, kTickMilliseconds);
+  }
+  if (before.get() != peers_.get() || items_.empty()) use_peers();
+  uint64_t next = now + kTickMilliseconds;
+  for (Item* item : take_due(now, next)) begin(*item);
+  timer_.arm(worker_.loop, std::max(next - now, kShortestTick));
+}
+
+// The items whose check begins now, those first that have waited longest. `next` is lowered to the
+// time of the next one.
+std::vector<HealthMonitor::Item*> HealthMonitor::take_due(uint64_t now, uint64_t& next) {
+  std::vector<std::pair<uint64_t, Item*>> due;
+  std::vector<Item*> taken;
+  size_t room = std::max<size_t>(worker_.connection_limit / 4, kLeastAtOnce);
+  bool full = false;
   {
-    PeerSet::Guard guard(*peers_);
-    if (!guard.take_lease(own_process(), now, kLeaseMilliseconds)) {
-      items_.clear();
-      return timer_.arm(worker_.loop, kTickMilliseconds);
-    }
-    if (before.get() != peers_.get() || items_.empty()) use_peers();
+    const PeerSet::Guard guard(*peers_);
     for (Item& item : items_) {
-      if (item.under_way) continue;
       HealthState* state = state_of(item);
-      if (!state) {
-        full = true;
-        continue;
-      }
-      if (state->due > now) {
+      full |= state == nullptr;
+      if (item.under_way) {
+        room -= room > 0;
+      } else if (state && state->due > now) {
         next = std::min(next, state->due);
-        continue;
+      } else if (state) {
+        due.emplace_back(state->due, &item);
       }
+    }
+    if (due.size() > room) {
+      // The others begin when one of these is over.
+      std::sort(due.begin(), due.end());
+      due.resize(room);
+    }
+    for (const auto& [since, item] : due) {
       // Should this worker die over it, another one tries then.
-      state->due = now + cluster_.checks[item.check]->policy.interval_milliseconds;
-      due.push_back(&item);
+      state_of(*item)->due = now + cluster_.checks[item->check]->policy.interval_milliseconds;
+      taken.push_back(item);
     }
   }
   if (full) tell_full();
-  for (Item* item : due) begin(*item);
-  timer_.arm(worker_.loop, std::max(next - now, kShortestTick));
+  return taken;
 }
 
 void HealthMonitor::tell_full() {
@@ -139,8 +154,10 @@ void HealthMonitor::probe_over(Prober& prober, ProbeResult result) {
   const uint64_t now = worker_.loop.now();
   uint64_t due = now + policy.interval_milliseconds;
   {
-    const PeerSet::Guard guard(*peers_);
-    if (HealthState* state = state_of(*item)) {
+    PeerSet::Guard guard(*peers_);
+    HealthState* state = state_of(*item);
+    // What was asked long ago, by a worker that was stopped since, does not count any more.
+    if (state && guard.take_lease(own_process(), now, kLeaseMilliseconds)) {
       if (result != ProbeResult::unknown) {
         change = note_check(*state, policy, result == ProbeResult::passed);
       }
@@ -150,7 +167,9 @@ void HealthMonitor::probe_over(Prober& prober, ProbeResult result) {
   }
   if (change == HealthChange::became_unhealthy) prober.log(Severity::warn, "peer is unhealthy");
   if (change == HealthChange::became_healthy) prober.log(Severity::notice, "peer is healthy");
-  const uint64_t wait = std::max(due - now, kShortestTick);
+  // Others may have waited for this one's end.
+  uint64_t wait = kShortestTick;
+  if (items_.size() <= kLeastAtOnce) wait = std::max(due - now, kShortestTick);
   if (!timer_.armed() || timer_.deadline() > now + wait) timer_.arm(worker_.loop, wait);
 }
 

@@ -43,6 +43,7 @@ class HealthMonitor final : private ProbeListener {
 
   static void tick_due(void* self) { static_cast<HealthMonitor*>(self)->tick(); }
   void tick();
+  std::vector<Item*> take_due(uint64_t now, uint64_t& next);
   void tell_full();
   void use_peers();
   void add_items(const std::vector<WeightedPeer>& group, bool backup, std::vector<Item>& before);

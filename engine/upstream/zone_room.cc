@@ -10,7 +10,9 @@ bool zone_has_room(const zone::ZoneRequest& request, const std::vector<const Clu
   constexpr uint64_t kAmple = 128 * 1024;
   uint64_t servers = 0;
   for (const Cluster* cluster : clusters) {
-    for (const Server& server : cluster->servers) servers += server.addresses.size();
+    for (const Server& server : cluster->servers) {
+      servers += server.addresses.size() * (1 + cluster->checks.size());
+    }
   }
   if (request.size >= kAmple + servers * kAmplePerServer) return true;
   const auto trial = std::make_shared<zone::Zone>(request);
@@ -23,6 +25,9 @@ bool zone_has_room(const zone::ZoneRequest& request, const std::vector<const Clu
     for (const auto* group : {&sets.back()->primary, &sets.back()->backup}) {
       for (const WeightedPeer& peer : *group) {
         if (!peer.place) return false;
+        for (const HealthState* state : peer.health) {
+          if (!state) return false;
+        }
       }
     }
   }

@@ -7,6 +7,7 @@
 #include "modules/http/grpc_status.h"
 #include "modules/http/modules.h"
 #include "modules/http/proxy.h"
+#include "modules/http/upstream.h"
 #include "modules/shared/health_check.h"
 
 // health_check and match: the directives.
@@ -144,6 +145,7 @@ void complete(Compiler& compiler, Scope&) {
     shared::add_health_check(compiler, *pending.at, builder(compiler).graph().clusters, cluster,
                              pending.check);
   }
+  compiler.state<UpstreamBuilder>().check_zones(compiler);
 }
 
 }  // namespace

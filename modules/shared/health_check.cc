@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "confparse/value.h"
+#include "engine/base/md5.h"
 
 namespace weir::shared {
 namespace {
@@ -92,6 +93,8 @@ void add_health_check(Compiler& compiler, const Statement& at,
   }
   const auto found = std::find_if(clusters.begin(), clusters.end(),
                                   [&](const auto& one) { return one.get() == cluster; });
+  // Whatever stands in the line, the zone keeps few bytes of it.
+  check->key = hexadecimal(md5(check->key));
   auto& checks = (*found)->checks;
   const auto same = std::count_if(checks.begin(), checks.end(), [&](const auto& other) {
     return other->key == check->key || other->key.starts_with(check->key + '#');

@@ -191,7 +191,6 @@ void UpstreamBuilder::complete(Compiler& compiler, const ResolverSettings& resol
     }
     cluster.servers.push_back(std::move(server));
   }
-  check_zones(compiler);
 }
 
 }  // namespace weir::shared

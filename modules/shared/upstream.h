@@ -40,6 +40,8 @@ class UpstreamBuilder : public conf::CompilerState {
   };
   // Resolves implied groups and checks the others.
   void complete(conf::Compiler& compiler, const ResolverSettings& resolver);
+  // When the clusters have their health checks: is there room in their zones?
+  void check_zones(conf::Compiler& compiler) const;
 
   upstream::Cluster* current = nullptr;  // whose block is being visited
   UpstreamBlock block;                   // the same, for its lines
@@ -58,7 +60,6 @@ class UpstreamBuilder : public conf::CompilerState {
   };
   static void check_resolve(conf::Compiler& compiler, const Entry& entry,
                             const ResolverSettings& resolver);
-  void check_zones(conf::Compiler& compiler) const;
   upstream::Cluster* add(Entry entry, std::string_view host, uint16_t default_port);
   const bool is_stream_;
   Clusters* clusters_ = nullptr;

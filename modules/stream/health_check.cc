@@ -3,6 +3,7 @@
 #include "confparse/setters.h"
 #include "engine/stream/builder.h"
 #include "modules/shared/health_check.h"
+#include "modules/shared/upstream.h"
 #include "modules/stream/modules.h"
 #include "modules/stream/proxy.h"
 
@@ -92,6 +93,7 @@ void complete(Compiler& compiler, Scope&) {
     shared::add_health_check(compiler, *pending.at, builder(compiler).graph().clusters,
                              pass->cluster, pending.check);
   }
+  compiler.state<shared::StreamUpstreams>().check_zones(compiler);
 }
 
 }  // namespace

@@ -113,6 +113,15 @@ class HealthCase(harness.TestCase):
         answers = [get(service.port(), "/") for _ in range(count)]
         return {a.body.decode() if a.status == 200 else a.status for a in answers}
 
+    def tls_backend(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in zip(("crt", "key"), pem(issue("good.example"))):
+                with open(f"{folder}/{name}", "wb") as file:
+                    file.write(text)
+            backend = TlsBackend((f"{folder}/crt", f"{folder}/key"))
+        self.addCleanup(backend.stop)
+        return backend
+
     def wait_served(self, service, wanted):
         wait_until(lambda: self.served_by(service) == wanted, f"{wanted} to serve")
 
@@ -260,6 +269,41 @@ class Http(HealthCase):
                             rf'"app", port {other.port}\n')
         self.wait_served(weir, {502})
 
+    def test_variables_without_a_client(self):
+        # Every one that http has: their values are nobody's.
+        names = """arg_x args binary_remote_addr body_bytes_sent bytes_sent connection connection_requests
+            connection_time content_length content_type cookie_x document_root document_uri host hostname
+            http_user_agent http_x https is_args limit_rate msec nginx_version pid pipe proxy_add_x_forwarded_for
+            proxy_host proxy_port proxy_protocol_addr proxy_protocol_port proxy_protocol_server_addr
+            proxy_protocol_tlv_alpn query_string realip_remote_addr realip_remote_port realpath_root remote_addr
+            remote_port remote_user request request_body request_body_file request_completion request_filename
+            request_id request_length request_method request_time request_uri scheme sent_http_x sent_trailer_x
+            server_addr server_name server_port server_protocol ssl_cipher ssl_client_cert ssl_client_verify
+            ssl_protocol ssl_server_name status tcpinfo_rtt time_iso8601 time_local upstream_addr
+            upstream_bytes_received upstream_bytes_sent upstream_cache_status upstream_connect_time
+            upstream_cookie_x upstream_header_time upstream_http_x upstream_response_length
+            upstream_response_time upstream_status upstream_trailer_x uri""".split()
+        known = [name for name in names if name not in self.unknown_variables(names)]
+        self.assertGreater(len(known), 60)
+        fields = "".join(f'proxy_set_header X-{name.replace("_", "-")} "[${name}]";' for name in known)
+        require = "match m { status 200; require $upstream_status $uri; }"
+        weir = self.start("interval=100ms match=m uri=/health?a=b mandatory", http=require, location=fields)
+        self.wait_served(weir, {"one", "two"})
+        asked = self.one.checks[0]
+        self.assertEqual(asked.get("X-request"), "[GET /health?a=b HTTP/1.1]")
+        self.assertEqual(asked.get("X-uri"), "[/health]")
+        self.assertEqual(asked.get("X-args"), "[a=b]")
+        self.assertEqual(asked.get("X-remote-addr"), "[]")
+
+    def unknown_variables(self, names):
+        """Those that this build does not have."""
+        values = " ".join("$" + name for name in names)
+        service = harness.Service(f'events {{}} http {{ server {{ location / {{ return 200 "{values}"; }} }} }}',
+                                  start=False)
+        result = service.run("-t")
+        service.stop(check=False)
+        return re.findall(r'unknown "(\w+)" variable', result.stderr)
+
     def test_backup(self):
         three = self.checked("three")
         weir = self.start(upstream="server 127.0.0.1:9003 backup;",
@@ -312,13 +356,31 @@ class Http(HealthCase):
         self.assertEqual(self.served_by(weir), {"endless"})
         self.assertNotIn("unhealthy", weir.errors())
 
+    def test_no_more_at_once_than_fit(self):
+        held = []
+        gate = asyncio.Event()
+
+        async def answer(request, _reader, writer):
+            if request.target == "/health":
+                held.append(request)
+                await gate.wait()
+            writer.write(reply("x"))
+            return True
+
+        backend = self.backend("many", answer)
+        conf = self.conf("interval=1h mandatory uri=/health").replace("events {}", "events { worker_connections 64; }")
+        conf = conf.replace("server 127.0.0.1:9001; server 127.0.0.1:9002;",
+                            "".join(f"server 127.0.0.1:9001 weight={i + 1};" for i in range(40)))
+        weir = self.service(conf.replace("worker_processes 2", "worker_processes 1"), {9001: backend})
+        wait_until(lambda: len(held) >= 16, "the first checks")
+        self.assertEqual(get(weir.port(), "/version").status, 200)
+        self.assertEqual(len(held), 16)
+        harness.LOOP.loop.call_soon_threadsafe(gate.set)
+        wait_until(lambda: len(held) == 40, "all checks")
+        self.wait_log(weir, "peer is healthy", 40)
+
     def test_tls(self):
-        with tempfile.TemporaryDirectory() as folder:
-            for name, text in zip(("crt", "key"), pem(issue("good.example"))):
-                with open(f"{folder}/{name}", "wb") as file:
-                    file.write(text)
-            backend = TlsBackend((f"{folder}/crt", f"{folder}/key"))
-        self.addCleanup(backend.stop)
+        backend = self.tls_backend()
         conf = self.conf("interval=100ms mandatory").replace("http://app", "https://app")
         weir = self.service(conf, {9001: backend, 9002: self.one})
         self.wait_log(weir, rf"peer is healthy while .* of peer 127\.0\.0\.1:{backend.port}")
@@ -434,6 +496,17 @@ class Resolved(HealthCase):
         self.wait_served(weir, {502})
         names.names["backend.test"] = ["127.0.0.2", "127.0.0.3"]
         self.wait_served(weir, {"127.0.0.2"})
+
+
+    def test_more_than_the_zone_holds(self):
+        names = NameServer({"backend.test": [f"127.0.3.{i}" for i in range(1, 100)]})
+        self.addCleanup(names.close)
+        conf = self.conf("interval=1h fails=9").replace(
+            "zone app 128k; server 127.0.0.1:9001; server 127.0.0.1:9002;",
+            f"zone app 32k; server backend.test:9 resolve; resolver 127.0.0.1:{names.port} ipv6=off;")
+        weir = self.service(conf, {names.port: names})
+        self.wait_log(weir, r'\[error\].*: zone "app" is too small: some servers of upstream "app" are not checked')
+        self.assertEqual(get(weir.port(), "/version").body, b"1")
 
 
 class HealthyGrpc(GrpcBackend):
@@ -650,6 +723,13 @@ class Stream(HealthCase):
                           stream="match m { expect ~ ^rea; }", server="proxy_protocol on;")
         wait_until(lambda: len(heads) >= 4, "heads")
         self.assertRegex(heads[0], rb"^PROXY TCP4 127\.0\.0\.1 127\.0\.0\.1 \d+ \d+\r\n$")
+
+    def test_tls(self):
+        one, two = self.tls_backend(), self.tcp(self.says(b"what?"))
+        weir = self.start_stream(one, two, "interval=100ms match=m mandatory", server="proxy_ssl on;",
+                                 stream=r'match m { send "GET / HTTP/1.0\r\n\r\n"; expect secret; }')
+        self.wait_log(weir, rf"peer is healthy while checking data, .* of peer 127\.0\.0\.1:{one.port}")
+        self.wait_log(weir, rf"peer is unhealthy while SSL handshaking to upstream, .* of peer 127\.0\.0\.1:{two.port}")
 
     def test_datagrams(self):
         one, two = self.udp(), self.udp()

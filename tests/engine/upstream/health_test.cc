@@ -6,6 +6,7 @@
 
 #include "engine/upstream/health.h"
 #include "engine/upstream/round_robin.h"
+#include "engine/upstream/zone_room.h"
 
 using namespace weir;
 using namespace weir::upstream;
@@ -299,6 +300,28 @@ TEST_CASE("servers that come with a mandatory check wait for it, servers that go
   fixture.cluster.servers = {whole.servers[0], whole.servers[2]};
   peers = make_ref<PeerSet>(fixture.cluster, peers.get());
   CHECK(fixture.choices(peers) == "333333");
+}
+
+TEST_CASE("health checks need room in the zone") {
+  const auto most = [](size_t checks) {
+    Fixture fixture(checks);
+    zone::ZoneRequest request = fixture.cluster.zone->request;
+    request.size = 32768;
+    fixture.cluster.servers.clear();
+    for (uint16_t port = 1;; ++port) {
+      Server server;
+      server.name = "127.0.0.1:" + std::to_string(port);
+      server.addresses.push_back(*net::Address::parse(server.name));
+      fixture.cluster.servers.push_back(server);
+      if (!zone_has_room(request, {&fixture.cluster})) return port - 1;
+      REQUIRE(port < 1000);
+    }
+  };
+  const int without = most(0);
+  CHECK(without > 10);
+  CHECK(most(1) < without);
+  CHECK(most(1) > 5);
+  CHECK(most(2) < most(1));
 }
 
 TEST_CASE("one process does the checks; when it is killed, another") {
