@@ -20,6 +20,8 @@ using conf::Bytes;
 using conf::Milliseconds;
 using conf::Number;
 
+class FileCache;
+
 // Per http and server: needed before the location is known (ngx_http_core_module).
 struct ServerSettings {
   Milliseconds client_header_timeout;
@@ -78,8 +80,8 @@ struct CoreSettings {
   Number output_buffer_count{2};
   Bytes output_buffer_size;
   // open_file_cache
-  Number open_file_cache_max{0};
-  conf::Seconds open_file_cache_inactive, open_file_cache_valid;
+  std::shared_ptr<FileCache> open_file_cache;  // null: off. What it holds is the worker's
+  conf::Seconds open_file_cache_valid;
   Number open_file_cache_min_uses{1};
   bool open_file_cache_errors = false;
 

@@ -6,9 +6,13 @@
 #include <cerrno>
 #include <cinttypes>
 #include <cstdio>
+#include <utility>
 
+#include "engine/event/loop.h"
+#include "engine/http/file_cache.h"
 #include "engine/http/graph.h"
 #include "engine/http/request.h"
+#include "engine/worker.h"
 
 namespace weir::http {
 
@@ -109,7 +113,9 @@ int open_path(Request& request, const MappedPath& path, int flags, const char*& 
 
 }  // namespace
 
-FoundFile find_file(Request& request, const MappedPath& path) {
+namespace {
+
+FoundFile stat_path(Request& request, const MappedPath& path) {
   FoundFile found;
   if (request.settings<CoreSettings>().disable_symlinks == SymlinkRule::off) {
     found.call = "stat()";
@@ -122,7 +128,7 @@ FoundFile find_file(Request& request, const MappedPath& path) {
   return found;
 }
 
-FoundFile open_file(Request& request, const MappedPath& path) {
+FoundFile open_and_stat(Request& request, const MappedPath& path) {
   FoundFile found;
   // O_NONBLOCK: a FIFO must not hold the worker.
   found.descriptor = open_path(request, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, found.call);
@@ -134,6 +140,102 @@ FoundFile open_file(Request& request, const MappedPath& path) {
     ::close(found.descriptor);
     found.descriptor = -1;
   }
+  return found;
+}
+
+bool is_same_file(const struct stat& a, const struct stat& b) {
+  return a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+// Paths that are opened by different rules are different things.
+std::string_view cache_key(Request& request, const MappedPath& path) {
+  const auto& settings = request.settings<CoreSettings>();
+  if (settings.disable_symlinks == SymlinkRule::off) return path.path;
+  ArenaText key(request.arena(), path.path.size() + 16);
+  key.append(path.path);
+  key.push_back('\0');
+  key.push_back(static_cast<char>('0' + static_cast<int>(settings.disable_symlinks)));
+  key.append(settings.disable_symlinks_from.evaluate(request));
+  return key.view();
+}
+
+FoundFile told_by(const FileCache::Entry& entry) {
+  FoundFile found;
+  found.file = entry.file;
+  found.info = entry.info;
+  found.error = entry.error;
+  found.call = entry.call;
+  return found;
+}
+
+// `wants_file`: as open_shared_file; else as find_file.
+FoundFile look_up(Request& request, const MappedPath& path, bool wants_file) {
+  const auto& settings = request.settings<CoreSettings>();
+  FileCache& cache = *settings.open_file_cache;
+  FileCacheRules rules;
+  rules.valid = static_cast<uint64_t>(settings.open_file_cache_valid.value) * 1000;
+  rules.min_uses = static_cast<uint64_t>(settings.open_file_cache_min_uses.value);
+  rules.errors = settings.open_file_cache_errors;
+  const uint64_t now = request.worker().loop.now();
+  const std::string_view key = cache_key(request, path);
+  FileCache::Entry* entry = cache.find(key, now);
+  if (entry && FileCache::is_fresh(*entry, rules, now)) return told_by(*entry);
+  // What is open already need not be opened again, if it is still there.
+  FoundFile found;
+  const bool is_open = entry && entry->file;
+  if (is_open || !wants_file) {
+    found = stat_path(request, path);
+    if (is_open && found.error == 0 && is_same_file(found.info, entry->info)) {
+      found.file = entry->file;
+    }
+  }
+  if (wants_file && !found.file) {
+    found = open_and_stat(request, path);
+    if (found.descriptor >= 0) {
+      found.file = make_ref<File>(std::exchange(found.descriptor, -1));
+    }
+  }
+  if (found.error != 0 && !rules.errors) {
+    if (entry) cache.remove(*entry);
+    return found;
+  }
+  if (!entry) entry = &cache.add(key, now);
+  entry->info = found.info;
+  entry->error = found.error;
+  entry->call = found.call;
+  entry->checked = now;
+  const bool keeps =
+      S_ISREG(found.info.st_mode) && found.error == 0 && entry->uses >= rules.min_uses;
+  entry->file = keeps ? found.file : Ref<File>();
+  return found;
+}
+
+}  // namespace
+
+FoundFile find_file(Request& request, const MappedPath& path) {
+  if (!request.settings<CoreSettings>().open_file_cache) return stat_path(request, path);
+  FoundFile found = look_up(request, path, false);
+  found.file = {};
+  return found;
+}
+
+FoundFile open_file(Request& request, const MappedPath& path) {
+  if (!request.settings<CoreSettings>().open_file_cache) return open_and_stat(request, path);
+  FoundFile found = look_up(request, path, true);
+  const Ref<File> shared = std::exchange(found.file, {});
+  if (!shared) return found;
+  found.descriptor = ::fcntl(shared->descriptor(), F_DUPFD_CLOEXEC, 0);
+  if (found.descriptor < 0) {
+    found.error = errno;
+    found.call = "fcntl(F_DUPFD_CLOEXEC)";
+  }
+  return found;
+}
+
+FoundFile open_shared_file(Request& request, const MappedPath& path) {
+  if (request.settings<CoreSettings>().open_file_cache) return look_up(request, path, true);
+  FoundFile found = open_and_stat(request, path);
+  if (found.descriptor >= 0) found.file = make_ref<File>(std::exchange(found.descriptor, -1));
   return found;
 }
 

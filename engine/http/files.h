@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/base/slice.h"
 #include "engine/http/core_settings.h"
 
 namespace weir::http {
@@ -26,13 +27,18 @@ std::string_view document_root(Request& request);
 // A looked-up file. `error` is an errno, `call` the failed call as nginx names it ("open()").
 struct FoundFile {
   int descriptor = -1;  // open_file only; the caller's to close
+  Ref<File> file;       // open_shared_file only
   struct stat info{};
   int error = 0;
   const char* call = "";
 };
-// stat, or open and fstat, with the rules of disable_symlinks. `path` is NUL-terminated.
+// stat, or open and fstat, with the rules of disable_symlinks, from open_file_cache where it knows
+// them. `path` is NUL-terminated. A folder that is known from there has no descriptor.
 FoundFile find_file(Request& request, const MappedPath& path);
 FoundFile open_file(Request& request, const MappedPath& path);
+// The same as open_file, with `file` instead of a descriptor of the caller's own: cheaper where the
+// file is open already. Read it by position only.
+FoundFile open_shared_file(Request& request, const MappedPath& path);
 
 // Logs a failed look-up in nginx's words and says which status it means (404, 403, 500).
 int file_error_status(Request& request, const FoundFile& found, std::string_view path);

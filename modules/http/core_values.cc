@@ -3,6 +3,7 @@
 #include "confparse/address.h"
 #include "confparse/setters.h"
 #include "engine/http/core_settings.h"
+#include "engine/http/file_cache.h"
 #include "modules/core/error_log.h"
 #include "modules/core/thread_pool_uses.h"
 #include "modules/http/core.h"
@@ -12,6 +13,8 @@
 namespace weir::http::core {
 
 namespace {
+
+constexpr int64_t kFileCacheInactive = 60;  // seconds
 
 std::string quoted(std::string_view text) {
   return "\"" + std::string(text) + "\"";
@@ -254,19 +257,23 @@ void set_disable_symlinks(Compiler& compiler, Scope& scope, const Statement& sta
 
 void set_open_file_cache(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<CoreSettings>();
-  settings.open_file_cache_max = Number{0};
+  settings.open_file_cache = nullptr;
+  int64_t most = 0;
+  int64_t inactive = kFileCacheInactive;
+  bool off = false;
   for (size_t i = 1; i < statement.words.size(); ++i) {
     const conf::Word& word = statement.words[i];
     bool valid = true;
     if (word.text.starts_with("max=")) {
       const auto value = conf::parse_number(word.text.substr(4));
       valid = value && *value > 0;
-      if (valid) settings.open_file_cache_max = Number{*value};
+      if (valid) most = *value;
     } else if (word.text.starts_with("inactive=")) {
       const auto value = conf::parse_seconds(word.text.substr(9));
       valid = value.has_value();
-      if (valid) settings.open_file_cache_inactive = conf::Seconds{*value};
+      if (valid) inactive = *value;
     } else if (word.text == "off") {
+      off = true;
       continue;
     } else {
       valid = false;
@@ -277,9 +284,13 @@ void set_open_file_cache(Compiler& compiler, Scope& scope, const Statement& stat
       return;
     }
   }
-  if (settings.open_file_cache_max.value == 0 && statement.argument(0) != "off") {
+  if (off) return;
+  if (most == 0) {
     compiler.error(statement, "\"open_file_cache\" must have the \"max\" parameter");
+    return;
   }
+  settings.open_file_cache = std::make_shared<FileCache>(static_cast<size_t>(most),
+                                                         static_cast<uint64_t>(inactive) * 1000);
 }
 
 void set_resolver(Compiler& compiler, Scope& scope, const Statement& statement) {

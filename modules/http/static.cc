@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include "confparse/setters.h"
 #include "engine/http/builder.h"
 #include "engine/http/files.h"
@@ -35,7 +33,6 @@ PhaseResult redirect_to_folder(Request& request) {
 
 PhaseResult send_file(Request& request, const FoundFile& found) {
   Response& response = request.response();
-  const auto file = make_ref<File>(found.descriptor);
   response.status = 200;
   response.content_length = found.info.st_size;
   response.last_modified = found.info.st_mtime;
@@ -50,7 +47,7 @@ PhaseResult send_file(Request& request, const FoundFile& found) {
   if (!request.send_head()) return PhaseResult::done();
   Chain body;
   if (found.info.st_size > 0)
-    body.push(Slice::file_range(file, 0, static_cast<size_t>(found.info.st_size)));
+    body.push(Slice::file_range(found.file, 0, static_cast<size_t>(found.info.st_size)));
   request.send(std::move(body), true);
   return PhaseResult::done();
 }
@@ -62,21 +59,14 @@ PhaseResult serve(Request& request) {
     return PhaseResult::status(405);
   if (target.uri.ends_with('/')) return refuse_folder(request);
   const MappedPath path = map_path(request);
-  const FoundFile found = open_file(request, path);
+  const FoundFile found = open_shared_file(request, path);
   if (found.error != 0) return PhaseResult::status(file_error_status(request, found, path.path));
-  if (S_ISDIR(found.info.st_mode)) {
-    ::close(found.descriptor);
-    return redirect_to_folder(request);
-  }
+  if (S_ISDIR(found.info.st_mode)) return redirect_to_folder(request);
   if (!S_ISREG(found.info.st_mode)) {
-    ::close(found.descriptor);
     request.log(Severity::crit, "\"" + std::string(path.path) + "\" is not a regular file");
     return PhaseResult::status(404);
   }
-  if (post) {
-    ::close(found.descriptor);
-    return PhaseResult::status(405);
-  }
+  if (post) return PhaseResult::status(405);
   request.body().discard();
   return send_file(request, found);
 }

@@ -154,7 +154,7 @@ bool LogFormats::parse(conf::Compiler& compiler, const conf::Statement* at, std:
     while (i < text.size() && in_name(text[i])) ++i;
     const std::string_view name = text.substr(begin, i - begin);
     const bool closed = !bracket || (i < text.size() && text[i] == '}');
-    if (at && !closed && !name.empty() && i == text.size()) {
+    if (at && !closed && (!name.empty() || i < text.size())) {
       compiler.error(*at,
                      "the closing bracket in \"" + std::string(name) + "\" variable is missing");
       return false;
