@@ -261,25 +261,10 @@ void PeerSet::settle(zone::Mapping& mapping) {
   give_back_of_dead(shared);
 }
 
-void PeerSet::add_connection(WeightedPeer& peer, uint64_t moment) {
-  peer.state->add_connection(moment);
-  if (!peer.tally) return;
-  ++peer.tally->connections;
-  peer.tally->began += moment;
-}
-
-void PeerSet::remove_connection(WeightedPeer& peer, uint64_t moment) {
-  peer.state->remove_connections(1, moment);
-  if (!peer.tally || peer.tally->connections == 0) return;
-  --peer.tally->connections;
-  peer.tally->began = peer.tally->began > moment ? peer.tally->began - moment : 0;
-}
-
-PeerSet::Guard::Guard(PeerSet& peers) : peers_(peers) {
-  if (!peers.mapping_) return;
-  lock_.emplace(*peers.mapping_);
+void PeerSet::Guard::lock() {
+  lock_.emplace(*peers_.mapping_);
   // A worker died with the lock: all begin again.
-  if (lock_->epoch() != peers.epoch_) peers.find_shared(*lock_);
+  if (lock_->epoch() != peers_.epoch_) peers_.find_shared(*lock_);
 }
 
 // Null: the zone has no room for one.

@@ -158,18 +158,31 @@ class PeerSet : public RefCounted {
   // While it lives the states may be looked at and changed: holds the zone's lock, if there is one.
   class Guard {
    public:
-    explicit Guard(PeerSet& peers);
+    explicit Guard(PeerSet& peers) : peers_(peers) {
+      if (peers.mapping_) lock();
+    }
     // Does this process do the health checks? Without a zone, always.
     bool take_lease(uint32_t process, uint64_t now, uint64_t time);
     void leave_lease(uint32_t process);
 
    private:
+    void lock();
     PeerSet& peers_;
     std::optional<zone::Locked<SharedPeers>> lock_;
   };
   // Under a Guard.
-  static void add_connection(WeightedPeer& peer, uint64_t moment);
-  static void remove_connection(WeightedPeer& peer, uint64_t moment);
+  static void add_connection(WeightedPeer& peer, uint64_t moment) {
+    peer.state->add_connection(moment);
+    if (!peer.tally) return;
+    ++peer.tally->connections;
+    peer.tally->began += moment;
+  }
+  static void remove_connection(WeightedPeer& peer, uint64_t moment) {
+    peer.state->remove_connections(1, moment);
+    if (!peer.tally || peer.tally->connections == 0) return;
+    --peer.tally->connections;
+    peer.tally->began = peer.tally->began > moment ? peer.tally->began - moment : 0;
+  }
 
  private:
   void add_peers(const Server& server, const PeerSet* old, std::vector<bool>& taken);

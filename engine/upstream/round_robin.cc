@@ -124,10 +124,6 @@ const Selection::Peer* RoundRobin::use(WeightedPeer& peer) {
   return &peer.shown;
 }
 
-bool RoundRobin::available(const WeightedPeer& peer, size_t index, int64_t now) {
-  return !was_tried(index) && !peer.down && serves(peer, now);
-}
-
 void RoundRobin::bind(const Subject& subject) {
   const size_t index = peers_->find_bound(subject);
   if (index == peers_->sticky_names.size()) return;
@@ -167,22 +163,16 @@ const Selection::StickyName* RoundRobin::sticky_name() const {
   return &peers_->sticky_names[index];
 }
 
-WeightedPeer* RoundRobin::take(size_t index, int64_t now) {
-  WeightedPeer& peer = (*group_)[index];
-  tried(index) |= uint64_t{1} << (index % 64);
-  if (now - peer.state->checked > peer.fail_timeout) peer.state->checked = now;
-  return &peer;
-}
-
 WeightedPeer* RoundRobin::choose() {
   const int64_t now = clock_.now();
+  const bool slow = peers_->slow_starts();
   size_t best = group_->size();
   int64_t total = 0;
   for (size_t i = 0; i < group_->size(); ++i) {
     WeightedPeer& peer = (*group_)[i];
     if (!available(peer, i, now)) continue;
     PeerState& state = *peer.state;
-    const int64_t weight = turn_weight(peer);
+    const int64_t weight = slow ? turn_weight(peer) : state.effective_weight;
     state.current_weight += weight;
     total += weight;
     if (state.effective_weight < peer.weight) ++state.effective_weight;

@@ -55,8 +55,15 @@ class RoundRobin : public Selection, public Pooled {
   PeerSet& peers() { return *peers_; }
   Group& group() { return *group_; }
   bool was_tried(size_t index) { return tried(index) >> (index % 64) & 1; }
-  bool available(const WeightedPeer& peer, size_t index, int64_t now);
-  WeightedPeer* take(size_t index, int64_t now);
+  bool available(const WeightedPeer& peer, size_t index, int64_t now) {
+    return !was_tried(index) && !peer.down && serves(peer, now);
+  }
+  WeightedPeer* take(size_t index, int64_t now) {
+    WeightedPeer& peer = (*group_)[index];
+    tried(index) |= uint64_t{1} << (index % 64);
+    if (now - peer.state->checked > peer.fail_timeout) peer.state->checked = now;
+    return &peer;
+  }
   const BalancerClock& clock() const { return clock_; }
   // What a choice adds to a peer's turn: its effective weight, or what slow_start leaves of it.
   int64_t turn_weight(const WeightedPeer& peer) const {

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Requests that wait for a server with room: `queue` of upstream blocks."""
+"""Requests that wait for a server with room (`queue`), servers that come back (`slow_start`)."""
 
 import asyncio
 import threading
@@ -154,6 +154,43 @@ class Queue(harness.TestCase):
         self.held[0].open = True
         self.assertEqual(first.answer().status, 200)
         self.assertEqual(second.answer().status, 200)
+
+
+@beyond_nginx
+class SlowStart(harness.TestCase):
+    def start(self, parameters):
+        self.ill = False
+        first = self.backend("first", self.answer)
+        second = self.backend("second")
+        upstream = f"server 127.0.0.1:9001 fail_timeout=1s {parameters}; server 127.0.0.1:9002;"
+        text = CONF.replace("UPSTREAM", upstream).replace("WORKERS", "1")
+        self.weir = self.service(text, {9001: first, 9002: second})
+        return first
+
+    async def answer(self, request, reader, writer):
+        if self.ill:
+            return False
+        writer.write(reply("first"))
+        return True
+
+    def count(self, first, requests=40):
+        before = len(first.requests)
+        for _ in range(requests):
+            self.assertEqual(get(self.weir.port()).status, 200)
+        return len(first.requests) - before
+
+    def test_a_server_that_is_back_gets_its_share_slowly(self):
+        self.expected_errors = ("prematurely closed", "temporarily disabled")
+        for parameters, least, most in (("slow_start=1h", 0, 1), ("", 15, 25)):
+            with self.subTest(parameters):
+                first = self.start(parameters)
+                self.assertEqual(self.count(first), 20)
+                self.ill = True
+                # The first may only be a kept connection that closes.
+                wait_until(lambda: self.count(first, 10) == 0, "the failure")
+                self.ill = False
+                wait_until(lambda: self.count(first, 1), "the server's return")
+                self.assertIn(self.count(first), range(least, most + 1))
 
 
 if __name__ == "__main__":

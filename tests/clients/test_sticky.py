@@ -42,8 +42,9 @@ class Sticky(harness.TestCase):
     async def answer(self, request, reader, writer):
         """Its name, and the cookies that the target asks for: /set/NAME=VALUE."""
         fields = []
-        if request.target.startswith("/set/"):
-            fields.append(("Set-Cookie", request.target[5:]))
+        folder, _, cookie = request.target[1:].partition("/")
+        if folder in ("set", "classic") and cookie:
+            fields.append(("Set-Cookie", cookie))
         # Who was asked: the port is that of the Host field's connection.
         port = writer.get_extra_info("sockname")[1]
         name = next(b.name for b in self.backends if b.port == port)
@@ -153,6 +154,18 @@ class Sticky(harness.TestCase):
         home = next(b.name for b in self.backends if b.tunnels)
         self.assertEqual(self.names(6, target="/?s=t"), {home})
         close_tunnel(tunnel)
+
+    def test_the_example(self):
+        self.weir = self.service(harness.example("sticky-and-queue.conf"),
+                                 {9001 + i: backend for i, backend in enumerate(self.backends)})
+        answer = self.ask()
+        self.assertIn(answer.body, (b"a", b"b"))
+        cookie = answer.fields.get("set-cookie").split(";")[0]
+        self.assertEqual(self.names(6, cookie=cookie), {answer.body.decode()})
+        self.assertEqual(self.names(6), {"a", "b"})
+        self.assertEqual(self.names(6, cookie="server_id=c"), {"c"})
+        home = self.names(1, target="/classic/SESSIONID=12")
+        self.assertEqual(self.names(6, target="/classic/", cookie="SESSIONID=12"), home)
 
     def test_what_is_refused(self):
         for words, message in [
