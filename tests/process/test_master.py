@@ -64,6 +64,7 @@ class Workers(harness.TestCase):
         """`proxy_bind … transparent`, in http or stream: workers keep one capability, and no other."""
         stream = "stream { server { listen 127.0.0.1:8081; proxy_pass 127.0.0.1:9; proxy_bind $remote_addr transparent; } }\n"
         weir, worker = self.one("user daemon bin;\n")
+        get(weir.port())
         self.assertEqual(int(status_of(worker)["CapEff"], 16), 0)
         weir.reload("user daemon bin;\n" + HTTP + stream)
         self.assertEqual([int(status_of(pid)["CapEff"], 16) for pid in weir.serving()], [1 << 13])
