@@ -13,6 +13,11 @@ namespace weir {
 
 class AccessSinks;
 
+namespace net {
+class Address;
+struct PassedConnection;
+}  // namespace net
+
 namespace upstream {
 class Runtime;
 }
@@ -35,6 +40,12 @@ struct Worker {
   AccessSinks* access_sinks = nullptr;  // outlives generations; null where nothing is logged
   // Ends idle client connections, those first that have been idle for longest.
   std::function<void()> make_room = {};
+
+  // Gives a client connection to whoever listens on this address: `take` is called then, once.
+  // False: nobody does.
+  std::function<bool(const net::Address& listening,
+                     const std::function<net::PassedConnection()>& take)>
+      pass_connection = {};
 
   // Is there room for one more connection? When little is left, idle ones make some first.
   bool has_room() {

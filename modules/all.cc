@@ -57,6 +57,7 @@ std::span<const conf::Module* const> all_modules() {
       &stream::kMapModule,
       &stream::kSplitClientsModule,
       &stream::kReturnModule,
+      &stream::kPassModule,
       &stream::kSslModule,
       &stream::kSslPrereadModule,
       &stream::kSetModule,

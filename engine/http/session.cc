@@ -9,6 +9,7 @@
 #include "engine/http/exchange.h"
 #include "engine/http/graph.h"
 #include "engine/http/tunnel_handover.h"
+#include "engine/tls/layer.h"
 #include "engine/worker.h"
 
 namespace weir::http {
@@ -50,16 +51,23 @@ Session::~Session() {
 }
 
 // False: nothing came of it; the caller destroys the session.
-bool Session::start(int descriptor) {
+bool Session::start(int descriptor, std::unique_ptr<net::Layer> layer) {
   facts_->descriptor = descriptor;
   if (!stream_->open(worker().loop, descriptor, this)) {
     log(Severity::alert, "epoll_ctl() failed", errno);
     return false;
   }
+  if (layer) {
+    auto& secure = static_cast<tls::ServerLayer&>(*layer);  // clients have no others
+    secure.move_to(stream_->socket());
+    facts_->tls = &secure;
+    stream_->set_layer(std::move(layer), this);
+    stream_->read_later();  // it may have bytes that the socket does not show
+  }
   if (!look_up_listener()) return false;
   codec_ = sessions_.factory_(*this, limits_);
   state_ = first_state();
-  may_be_http2_ = !listener_->ssl && may_begin_http2();
+  may_be_http2_ = (!listener_->ssl || facts_->tls) && may_begin_http2();
   const auto& server = listener_->default_server->scope->get<ServerSettings>();
   timer_.arm(worker().loop, static_cast<uint64_t>(server.client_header_timeout.value));
   return true;

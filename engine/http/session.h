@@ -19,6 +19,10 @@ namespace weir::tls {
 class ServerLayer;
 }
 
+namespace weir::net {
+struct PassedConnection;
+}
+
 namespace weir {
 class Generation;
 struct Worker;
@@ -49,6 +53,8 @@ class Sessions {
   // generation (an index into Resources::listeners). Takes the descriptor in any case. Counts in
   // Worker::connections.
   void accept(int descriptor, const net::Address& peer, size_t resource);
+  // One that a listener of stream passes on, with its TLS if that has been ended there.
+  void accept(net::PassedConnection& connection, size_t resource);
 
   // After Worker::draining was set: closes idle connections; the others answer with "Connection:
   // close" and go. on_empty is called when the last is gone (also at once).
@@ -156,7 +162,7 @@ class Session final : public SocketHandler, public CodecReceiver {
 
   static void settle_later(void* self);
   static void timer_fired(void* self);
-  bool start(int descriptor);
+  bool start(int descriptor, std::unique_ptr<net::Layer> layer = nullptr);
   bool settle();
   bool end_exchange(Exchange& exchange);
   Exchange* find_over();

@@ -62,7 +62,7 @@ bool SessionHandshake::load_credentials() {
 
 Session::State Session::first_state() const {
   if (listener_->proxy_protocol) return State::proxy_header;
-  return listener_->ssl ? State::handshake : State::idle;
+  return listener_->ssl && stream_->is_plain() ? State::handshake : State::idle;
 }
 
 // The header's bytes are taken from the socket, and none of those that follow: they are OpenSSL's.

@@ -9,6 +9,7 @@
 #include "engine/http/graph.h"
 #include "engine/http/h1/codec.h"
 #include "engine/http/session.h"
+#include "engine/net/passed_connection.h"
 #include "engine/tls/report.h"
 #include "engine/worker.h"
 
@@ -33,6 +34,13 @@ void Sessions::accept(int descriptor, const net::Address& peer, size_t resource)
   auto session = std::make_unique<Session>(*this, peer, resource);
   // Owns itself from here.
   if (session->start(descriptor)) session.release();  // NOLINT(bugprone-unused-return-value)
+}
+
+void Sessions::accept(net::PassedConnection& connection, size_t resource) {
+  auto session = std::make_unique<Session>(*this, connection.peer, resource);
+  if (session->start(connection.descriptor, std::move(connection.layer))) {
+    session.release();  // NOLINT(bugprone-unused-return-value)
+  }
 }
 
 void Sessions::add(Session& session) {

@@ -111,6 +111,11 @@ class Stream final {
   WriteResult write(Chain& chain, const WriteLimits& limits = {});
   bool can_send_file() const { return !layer_ || layer_->can_send_file(); }
 
+  // Lets go of the connection, for another Stream of this loop (or thread) to take over: the socket
+  // is not watched any more, and the layer is the caller's.
+  std::unique_ptr<Layer> release_layer() { return std::move(layer_); }
+  int release_descriptor() { return socket_.release(); }
+
   // Ends our direction: the layer's farewell, then FIN. would_block: call again when writable.
   Transfer shutdown();
   // With the layer's farewell, if it goes at once.

@@ -8,6 +8,7 @@
 #include "engine/http/builder.h"
 #include "engine/http/graph.h"
 #include "engine/process/settings.h"
+#include "engine/process/transparent.h"
 #include "engine/stream/builder.h"
 #include "engine/upstream/cluster.h"
 #include "engine/zone/registry.h"
@@ -73,6 +74,9 @@ CompiledGeneration compile_generation(conf::World& world,
       wanted.log_files.insert(wanted.log_files.begin(), target.name);
     }
     generation->root->write<CoreSettings>().error_log.push_back(std::move(target));
+  }
+  if (compiler.state<TransparentUse>().any) {
+    generation->root->write<CoreSettings>().transparent = true;
   }
   generation->zones = compiler.state<zone::Registry>().all();
   for (const auto& zone : generation->zones) wanted.zones.push_back(zone->request);

@@ -102,6 +102,7 @@ void exchange(Wire& wire, CoreSettings& core) {
   wire(core.affinity_auto);
   wire.list(core.affinity, [&](ProcessorMask& mask) { exchange(wire, mask); });
   wire(core.shutdown_timeout.value);
+  wire(core.transparent);
 }
 
 template <class Wire>

@@ -1,9 +1,11 @@
 #include "engine/process/privileges.h"
 
 #include <grp.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -54,6 +56,16 @@ void set_affinity(pid_t process, const CoreSettings& core, uint32_t slot, Proces
   }
 }
 
+// Of root's capabilities, the one that sending from foreign addresses needs.
+bool keep_raw_sockets(ProcessLog& log) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+  data[0].effective = data[0].permitted = CAP_TO_MASK(CAP_NET_RAW);
+  if (syscall(SYS_capset, &header, data) == 0) return true;
+  log.write(Severity::emerg, "capset() failed", errno);
+  return false;
+}
+
 bool take_user(const CoreSettings& core, ProcessLog& log) {
   if (geteuid() != 0 || !core.user_known) return true;
   if (setgid(core.group) != 0) {
@@ -65,11 +77,15 @@ bool take_user(const CoreSettings& core, ProcessLog& log) {
               "initgroups(" + core.user_name + ", " + std::to_string(core.group) + ") failed",
               errno);
   }
+  if (core.transparent && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) {
+    log.write(Severity::emerg, "prctl(PR_SET_KEEPCAPS, 1) failed", errno);
+    return false;
+  }
   if (setuid(core.user) != 0) {
     log.write(Severity::emerg, "setuid(" + std::to_string(core.user) + ") failed", errno);
     return false;
   }
-  return true;
+  return !core.transparent || keep_raw_sockets(log);
 }
 
 // Only what `env` names stays, and TZ.
@@ -155,7 +171,7 @@ bool needs_new_workers(const CoreSettings& running, const CoreSettings& wanted) 
   return running.user != wanted.user || running.group != wanted.group ||
          running.user_name != wanted.user_name || running.environment != wanted.environment ||
          running.working_directory != wanted.working_directory ||
-         running.core_size != wanted.core_size ||
+         running.core_size != wanted.core_size || running.transparent != wanted.transparent ||
          // What had no limit or mask set cannot be put back from outside.
          (running.open_files.value >= 0) != (wanted.open_files.value >= 0) ||
          running.affinity.empty() != wanted.affinity.empty();

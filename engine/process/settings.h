@@ -51,6 +51,7 @@ struct CoreSettings {
   Milliseconds shutdown_timeout{0};  // 0: none
   Milliseconds timer_resolution{0};
   bool pcre_jit = false;
+  bool transparent = false;  // workers need CAP_NET_RAW (TransparentUse)
   std::vector<ThreadPool> thread_pools;
 };
 

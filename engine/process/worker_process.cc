@@ -11,6 +11,7 @@
 #include "confparse/worlds.h"
 #include "engine/http/graph.h"
 #include "engine/http/tunnel.h"
+#include "engine/net/passed_connection.h"
 #include "engine/process/title.h"
 #include "engine/process/worker_reload.h"
 #include "engine/stream/datagrams.h"
@@ -124,6 +125,9 @@ bool WorkerProcess::prepare() {
   sessions_ = std::make_unique<http::Sessions>(worker_);
   stream_sessions_ = std::make_unique<stream::Sessions>(worker_);
   worker_.make_room = [this] { make_room(); };
+  worker_.pass_connection = [this](const auto& listening, const auto& take) {
+    return pass_connection(listening, take);
+  };
   if (start_.inbox >= 0) {
     steering_ = std::make_unique<stream::Steering>(worker_);
     steering_->open(start_.number, start_.inbox);
@@ -214,6 +218,28 @@ void WorkerProcess::accept_failed(void* self, int error) {
   static_cast<Listening*>(self)->owner.log_.write(severity, "accept4() failed", error);
 }
 
+// As nginx: a wildcard takes every address of its kind.
+bool WorkerProcess::pass_connection(const net::Address& listening,
+                                    const std::function<net::PassedConnection()>& take) {
+  const auto& listeners = worker_.generation->resources.listeners;
+  for (size_t i = 0; i < listeners.size(); ++i) {
+    const net::Address& address = listeners[i].options.address;
+    if (listeners[i].options.type != SOCK_STREAM) continue;
+    const bool fits = address.is_wildcard() ? address.family() == listening.family() &&
+                                                  address.port() == listening.port()
+                                            : address == listening;
+    if (!fits) continue;
+    net::PassedConnection connection = take();
+    if (listeners[i].is_http) {
+      sessions_->accept(connection, i);
+    } else {
+      stream_sessions_->accept(connection, i);
+    }
+    return true;
+  }
+  return false;
+}
+
 void WorkerProcess::make_room() {
   const uint64_t now = loop_.now();
   const bool told = reused_at_ != 0 && now - reused_at_ < kReuseMilliseconds;
@@ -289,6 +315,7 @@ void WorkerProcess::swap_generation(Ref<Generation> generation) {
   follow_names();
   apply_settings();
   sessions_->generation_changed(*before);
+  stream_sessions_->generation_changed();
   if (before->log_use) log_uses_.push_back(before->log_use);
 }
 

@@ -96,6 +96,8 @@ class WorkerProcess {
   bool is_surplus() const;
   void listen_on(const ListenRequest& request, size_t index, int descriptor);
   void make_room();
+  bool pass_connection(const net::Address& listening,
+                       const std::function<net::PassedConnection()>& take);
   void read_channel();
   void handle(const Message& message, std::vector<int>& descriptors);
   void begin_reload(const Message& message, std::vector<int>& descriptors);

@@ -55,9 +55,21 @@ struct Listener {
   bool is_resource_owner = true;
 };
 
+// The log lines of a session that has let go of its configuration: rendered as far as they can be,
+// with holes for what is known at the end. Refers to nothing of the generation.
+class LateLog {
+ public:
+  virtual ~LateLog() = default;
+  virtual void finish(Session& session) = 0;
+};
+
 struct Hooks {
   std::vector<PhaseHandler> phases[kPhaseCount];  // content: its server's handler is run instead
   std::vector<void (*)(Session&)> log_handlers;
+  // Called instead, when a session lets go of its configuration. Null: nothing to log.
+  std::vector<std::unique_ptr<LateLog> (*)(Session&)> late_log_handlers;
+  // A log handler computes on what is known at the end: sessions keep their configuration.
+  bool sessions_keep_generation = false;
 };
 
 // The compiled stream block.

@@ -6,6 +6,7 @@
 
 #include "engine/event/loop.h"
 #include "engine/stream/sessions.h"
+#include "engine/tls/layer.h"
 #include "engine/worker.h"
 
 namespace weir::stream {
@@ -62,6 +63,29 @@ bool Session::start(int descriptor) {
   if (!find_listener()) return false;
   begin();
   return true;
+}
+
+bool Session::start_passed(net::PassedConnection& connection) {
+  passes_ = static_cast<uint8_t>(connection.passes);
+  if (!stream_.open(worker_.loop, connection.descriptor, this)) return false;
+  if (connection.layer) {
+    // Layers of clients are TLS.
+    static_cast<tls::Layer&>(*connection.layer).move_to(stream_.socket());
+    stream_.set_layer(std::move(connection.layer), this);
+  }
+  if (!find_listener()) return false;
+  begin();
+  if (!finished_ && stream_.is_open()) stream_.read_later();
+  return true;
+}
+
+net::PassedConnection Session::hand_over() {
+  net::PassedConnection connection;
+  connection.layer = stream_.release_layer();
+  connection.descriptor = stream_.release_descriptor();
+  connection.peer = peer_;
+  connection.passes = passes_ + 1u;
+  return connection;
 }
 
 bool Session::start_datagram(DatagramClient& client, const net::Address& local) {
@@ -273,7 +297,11 @@ void Session::detach() {
 
 void Session::end(void* self) {
   auto* session = static_cast<Session*>(self);
-  for (const auto handler : session->graph().hooks.log_handlers) handler(*session);
+  if (session->remains_) {
+    for (const auto& line : session->remains_->lines) line->finish(*session);
+  } else {
+    for (const auto handler : session->graph().hooks.log_handlers) handler(*session);
+  }
   if (!session->content_ && !session->datagram_ && session->status_ == 200) {
     session->discard_preread();
   }
@@ -282,20 +310,49 @@ void Session::end(void* self) {
   delete session;
 }
 
+// --- letting go of the configuration
+
+void Session::relaying() {
+  if (generation_.get() != worker_.generation.get()) let_go();
+}
+
+void Session::let_go() {
+  if (remains_ || finished_ || !content_ || !content_->only_relays()) return;
+  const Hooks& hooks = graph().hooks;
+  if (hooks.sessions_keep_generation) return;
+  auto remains = std::make_unique<Remains>();
+  for (const auto handler : hooks.late_log_handlers) {
+    if (auto line = handler(*this)) remains->lines.push_back(std::move(line));
+  }
+  const auto& own = settings<CoreSettings>().error_log;
+  remains->error_log = own ? own : graph().error_log;
+  remains->listener_text = listener_->text;
+  remains->log_use = generation_->log_use;
+  remains_ = std::move(remains);
+  cells_ = nullptr;
+  listener_ = nullptr;
+  server_ = nullptr;
+  generation_ = {};
+}
+
 // --- logging
 
-bool Session::wants_log(Severity severity) const {
+const ErrorLogTargets& Session::error_log() const {
+  if (remains_) return *remains_->error_log;
   const auto& own = settings<CoreSettings>().error_log;
-  return ErrorLog::wants(own ? *own : *graph().error_log, severity);
+  return own ? *own : *graph().error_log;
+}
+
+bool Session::wants_log(Severity severity) const {
+  return ErrorLog::wants(error_log(), severity);
 }
 
 void Session::log_plain(Severity severity, std::string_view text) {
-  const auto& own = settings<CoreSettings>().error_log;
-  worker_.error_log.write(own ? *own : *graph().error_log, severity, serial_, text);
+  worker_.error_log.write(error_log(), severity, serial_, text);
 }
 
 void Session::log(Severity severity, std::string_view text, int error_number) {
-  if (!server_ || !wants_log(severity)) return;
+  if ((!server_ && !remains_) || !wants_log(severity)) return;
   std::string line(text);
   if (error_number) line += error_number_text(error_number);
   if (activity_) {
@@ -305,7 +362,7 @@ void Session::log(Severity severity, std::string_view text, int error_number) {
   line += is_datagram() ? ", udp client: " : ", client: ";
   line += peer_.host_text();
   line += ", server: ";
-  line += listener_->text;
+  line += remains_ ? remains_->listener_text : listener_->text;
   if (content_) content_->append_context(line);
   log_plain(severity, line);
 }

@@ -16,6 +16,7 @@
 #include "engine/event/timer.h"
 #include "engine/generation.h"
 #include "engine/log/severity.h"
+#include "engine/net/passed_connection.h"
 #include "engine/net/proxy_protocol.h"
 #include "engine/net/stream.h"
 #include "engine/stream/graph.h"
@@ -39,6 +40,8 @@ class Content {
   virtual void append_context(std::string&) {}
   // Brings the counts of the session (and what $upstream_… show) up to date.
   virtual void update() {}
+  // Does it only relay by now, so that it needs nothing of the configuration any more?
+  virtual bool only_relays() const { return false; }
   // A further datagram of the client; valid during the call.
   virtual void on_datagram(std::string_view) {}
 };
@@ -72,6 +75,7 @@ class Session final : public conf::VariableSource, public SocketHandler, public 
 
   // --- the client ---
   Worker& worker() { return worker_; }
+  // The configuration, until let_go(): contents that relay use nothing of it.
   const Graph& graph() const { return *generation_->stream; }
   const Listener& listener() const { return *listener_; }
   const Server& server() const { return *server_; }
@@ -110,6 +114,14 @@ class Session final : public conf::VariableSource, public SocketHandler, public 
   // Of datagrams: the client's next one is not for this session.
   void detach();
   bool is_detached() const { return detached_; }
+  // The content only relays from here on.
+  void relaying();
+  // The configuration it began with is not the one in force any more: lets go of it, if it only
+  // relays, so that sessions of days do not keep it.
+  void let_go();
+  // The client's connection goes to somebody else; finish() must follow.
+  net::PassedConnection hand_over();
+  uint32_t passes() const { return passes_; }
   // A further datagram of its client.
   void deliver(std::string_view datagram);
   void set_content(std::unique_ptr<Content> content) { content_ = std::move(content); }
@@ -174,8 +186,18 @@ class Session final : public conf::VariableSource, public SocketHandler, public 
     Cell* next;
   };
 
+  // What is left of the configuration when it was let go.
+  struct Remains {
+    std::shared_ptr<const ErrorLogTargets> error_log;
+    std::string listener_text;
+    std::vector<std::unique_ptr<LateLog>> lines;
+    std::shared_ptr<const void> log_use;  // Generation::log_use
+  };
+  const ErrorLogTargets& error_log() const;
+
   // False: nothing came of it; the caller destroys the session.
   bool start(int descriptor);
+  bool start_passed(net::PassedConnection& connection);
   bool start_datagram(DatagramClient& client, const net::Address& local);
   bool find_listener();
   void begin();
@@ -215,6 +237,7 @@ class Session final : public conf::VariableSource, public SocketHandler, public 
   Phase phase_ = Phase::post_accept;
   bool finished_ = false;
   bool detached_ = false;
+  uint8_t passes_ = 0;
   uint16_t capture_count_ = 0;
   uint16_t capture_capacity_ = 0;
   int status_ = 0;
@@ -223,6 +246,7 @@ class Session final : public conf::VariableSource, public SocketHandler, public 
   Cell* cells_ = nullptr;
   std::string_view* captures_ = nullptr;
   std::unique_ptr<Content> content_;
+  std::unique_ptr<Remains> remains_;
   Session* next_ = nullptr;
   Session** link_ = nullptr;
 };

@@ -14,6 +14,11 @@ void Sessions::accept(int descriptor, const net::Address& peer, size_t resource)
   if (session->start(descriptor)) static_cast<void>(session.release());  // owns itself from here
 }
 
+void Sessions::accept(net::PassedConnection& connection, size_t resource) {
+  auto session = std::make_unique<Session>(*this, connection.peer, resource);
+  if (session->start_passed(connection)) session.release();
+}
+
 Session* Sessions::accept_datagram(DatagramClient& client, const net::Address& peer,
                                    const net::Address& local, size_t resource) {
   auto session = std::make_unique<Session>(*this, peer, resource);
@@ -26,6 +31,10 @@ void Sessions::drain() {
     session->log_plain(Severity::info, "disconnected on shutdown");
     session->finish(200);
   }
+}
+
+void Sessions::generation_changed() {
+  for (Session* session = first_; session; session = session->next_) session->let_go();
 }
 
 void Sessions::close_all() {

@@ -11,6 +11,10 @@ class Generation;
 struct Worker;
 }  // namespace weir
 
+namespace weir::net {
+struct PassedConnection;
+}
+
 namespace weir::stream {
 
 class DatagramClient;
@@ -27,6 +31,8 @@ class Sessions {
   // A connection accepted (non-blocking, close-on-exec) on resource `resource` of the current
   // generation. Takes the descriptor in any case.
   void accept(int descriptor, const net::Address& peer, size_t resource);
+  // One that another listener passes on.
+  void accept(net::PassedConnection& connection, size_t resource);
   // The first datagram of a client. Null: nothing came of it. The session is in its phases, or
   // beyond; `client` outlives it.
   Session* accept_datagram(DatagramClient& client, const net::Address& peer,
@@ -35,6 +41,8 @@ class Sessions {
   void drain();
   // Ends all now, each with its log line.
   void close_all();
+  // A new configuration is in force.
+  void generation_changed();
   size_t count() const { return count_; }
   Worker& worker() { return worker_; }
   // For each session, in no order; it may not add or remove any.

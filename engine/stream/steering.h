@@ -59,7 +59,9 @@ class Steering final {
 
   // All that other workers have said so far. Before a session is made for a client that is not
   // known here; may make sessions, and end none.
-  void read_inbox() { read_inbox(kMostMessages); }
+  void read_inbox() {
+    if (!others_.empty()) read_inbox(kMostMessages);
+  }
   // A datagram that came from the kernel, of a client without a session here: true when another
   // worker has it now (or it is lost on the way, as datagrams are).
   bool pass_on(const net::Address& listening, const DatagramKey& key, std::string_view datagram);

@@ -139,6 +139,12 @@ void Layer::bind(Socket& socket) {
   SSL_set_bio(native_, bio, bio);
 }
 
+void Layer::move_to(Socket& socket) {
+  if (!socket_) return;
+  socket_ = &socket;
+  if (!on_descriptor_) bind_socket(SSL_get_rbio(native_), &socket);
+}
+
 void Layer::fail(Severity severity, std::string text, int error_number) {
   failed_ = true;
   failure_ = std::make_unique<net::LayerFailure>();

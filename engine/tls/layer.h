@@ -44,6 +44,8 @@ class Layer : public net::Layer {
  public:
   ~Layer() override;
   HandshakeState handshake(Socket& socket);
+  // The same connection is another Socket's now (stream's `pass`).
+  void move_to(Socket& socket);
   bool handshaken() const { return handshaken_; }
   // Of the last failed handshake, read or write; text empty: none (or a plain errno).
   const net::LayerFailure* failure() const override { return failure_.get(); }

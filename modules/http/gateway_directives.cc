@@ -3,6 +3,7 @@
 #include "confparse/address.h"
 #include "engine/http/builder.h"
 #include "engine/http/request.h"
+#include "engine/process/transparent.h"
 
 namespace weir::http {
 namespace {
@@ -35,6 +36,7 @@ void read_bind(conf::Compiler& compiler, const conf::Statement& at, BindRule& bi
   if (at.argument_count() == 2) {
     if (at.argument(1) != "transparent") return compiler.invalid_parameter(at, at.words[2]);
     bind.transparent = true;
+    compiler.state<process::TransparentUse>().any = true;
   }
   bind.enabled = true;
 }

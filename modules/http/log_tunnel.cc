@@ -8,6 +8,7 @@
 #include "engine/log/clock.h"
 #include "engine/worker.h"
 #include "modules/http/log.h"
+#include "modules/shared/late_values.h"
 
 // Log lines of tunnels: rendered to text when the tunnel begins, with holes for what is known only
 // at its end, so that an idle tunnel keeps neither its request nor its generation.
@@ -57,19 +58,9 @@ Hole hole_of(std::string_view variable) {
   return Hole::none;
 }
 
-bool reads_late(conf::VariableId id, const conf::VariableTable& variables, unsigned depth) {
-  if (hole_of(variables[id].name) != Hole::none) return true;
-  if (depth == 0) return true;
-  // Definitions: the uses are resolved only after every block was read.
-  const conf::Variable* definition = variables.find(variables[id].name);
-  if (!definition) return false;
-  for (conf::VariableId inner : definition->reads) {
-    if (reads_late(inner, variables, depth - 1)) return true;
-  }
-  return false;
+bool is_late(std::string_view variable) {
+  return hole_of(variable) != Hole::none;
 }
-
-constexpr unsigned kDeepest = 16;
 
 std::string seconds_text(uint64_t milliseconds) {
   char text[32];
@@ -222,7 +213,7 @@ void render(Request& request, const shared::LogFormat& format, TunnelLine& line)
 bool can_render_early(const LogSettings& settings, const conf::VariableTable& variables) {
   bool early = true;
   const auto check = [&](conf::VariableId id) {
-    early = early && !reads_late(id, variables, kDeepest);
+    early = early && !shared::reads_late(id, variables, is_late);
   };
   for (const AccessLog& log : settings.logs) {
     log.condition.for_each_variable(check);

@@ -13,6 +13,7 @@ extern const conf::Module kAccessModule;
 extern const conf::Module kGeoModule;
 extern const conf::Module kLimitConnModule;
 extern const conf::Module kMapModule;
+extern const conf::Module kPassModule;
 extern const conf::Module kReturnModule;
 extern const conf::Module kSetModule;
 extern const conf::Module kSslModule;

@@ -3,6 +3,7 @@
 #include "confparse/address.h"
 #include "confparse/setters.h"
 #include "engine/http/builder.h"
+#include "engine/process/transparent.h"
 #include "engine/stream/builder.h"
 #include "modules/shared/upstream.h"
 #include "modules/stream/modules.h"
@@ -62,6 +63,7 @@ void set_bind(Compiler& compiler, Scope& scope, const Statement& at) {
   if (at.argument_count() == 2) {
     if (at.argument(1) != "transparent") return compiler.invalid_parameter(at, at.words[2]);
     bind.transparent = true;
+    compiler.state<process::TransparentUse>().any = true;
   }
   bind.enabled = true;
   scope.write<ProxySettings>().bind = std::move(bind);

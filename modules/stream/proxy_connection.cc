@@ -54,6 +54,8 @@ class ProxyConnection final : public ProxyRun,
   void on_readable() override { go_on(); }
   void on_writable() override { go_on(); }
 
+  bool only_relays() const override { return relay_.has_value(); }
+
   void relay_over(Over how, bool by_upstream, int error) override;
   void relay_read_failed(bool by_upstream, int error) override;
 
@@ -223,6 +225,7 @@ void ProxyConnection::start_relay() {
   relay_.emplace(worker_.loop, *this, session_.client(), upstream_, options);
   const std::string header = settings_.ssl ? std::string() : proxy_header();
   if (!header.empty()) relay_->to_second().push(Slice::copy_of(header));
+  session_.relaying();
   relay_->start();
 }
 

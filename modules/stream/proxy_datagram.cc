@@ -27,10 +27,14 @@ class ProxyDatagrams final : public ProxyRun, public Pooled {
       : ProxyRun(session),
         first_(session.datagram_client().first_datagram()),
         watcher_(&ProxyDatagrams::readable, this),
-        timer_(&ProxyDatagrams::expired, this) {}
+        timer_(&ProxyDatagrams::expired, this),
+        timeout_(static_cast<uint64_t>(settings_.timeout.value)),
+        most_requests_(static_cast<uint64_t>(settings_.requests.value)),
+        most_responses_(settings_.responses ? settings_.responses->value : -1) {}
   ~ProxyDatagrams() override { close(); }
 
   void on_datagram(std::string_view datagram) override;
+  bool only_relays() const override { return descriptor_ >= 0 && requests_ > 0; }
   void update() override {
     if (first_byte_at_ && attempt().first_byte_time < 0) {
       attempt().first_byte_time =
@@ -57,12 +61,15 @@ class ProxyDatagrams final : public ProxyRun, public Pooled {
   // Are all answers there that are to come?
   bool settle();
   std::string counts() const;
-  void arm() { timer_.arm(worker_.loop, static_cast<uint64_t>(settings_.timeout.value)); }
+  void arm() { timer_.arm(worker_.loop, timeout_); }
 
   std::string first_;  // what came before there was an upstream
   Watcher watcher_;
   Timer timer_;
   int descriptor_ = -1;
+  uint64_t timeout_;
+  uint64_t most_requests_;  // 0: no limit
+  int64_t most_responses_;  // to each request; -1: no limit
   uint64_t sent_ = 0;
   uint64_t received_ = 0;
   uint64_t requests_ = 0;
@@ -94,8 +101,9 @@ void ProxyDatagrams::open(const net::Address& peer) {
   first_ = {};
   ++requests_;
   pass_on(first);
-  if (session_.finished()) return;
-  if (!settle()) arm();
+  if (session_.finished() || settle()) return;
+  session_.relaying();
+  arm();
 }
 
 void ProxyDatagrams::on_datagram(std::string_view datagram) {
@@ -173,12 +181,11 @@ std::string ProxyDatagrams::counts() const {
 }
 
 bool ProxyDatagrams::settle() {
-  const auto limit = static_cast<uint64_t>(settings_.requests.value);
-  if (limit && requests_ < limit) return false;
+  if (most_requests_ && requests_ < most_requests_) return false;
   // The client's next datagram begins a session.
-  if (limit) session_.detach();
-  if (!settings_.responses) return false;
-  if (responses_ < static_cast<uint64_t>(settings_.responses->value) * requests_) return false;
+  if (most_requests_) session_.detach();
+  if (most_responses_ < 0) return false;
+  if (responses_ < static_cast<uint64_t>(most_responses_) * requests_) return false;
   if (session_.wants_log(Severity::info)) {
     session_.log_plain(Severity::info, "udp done" + counts());
   }

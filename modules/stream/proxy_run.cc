@@ -33,9 +33,8 @@ ProxyRun::~ProxyRun() {
 
 // For balancers that choose by time.
 void ProxyRun::note_times() {
-  if (!cluster_ || record_.attempts.empty()) return;
-  const int64_t first =
-      cluster_->balancing.connect ? attempt().connect_time : attempt().first_byte_time;
+  if (record_.attempts.empty()) return;
+  const int64_t first = by_connect_time_ ? attempt().connect_time : attempt().first_byte_time;
   if (first < 0) return;
   selection_->note_times(static_cast<uint64_t>(first), attempt_age());
 }
@@ -139,6 +138,7 @@ void ProxyRun::select() {
                          : worker_.upstreams.select(*cluster_, subject);
   const int64_t tries = settings_.next_upstream_tries.value;
   if (tries > 0) selection_->limit_tries(static_cast<uint32_t>(tries));
+  by_connect_time_ = cluster_->balancing.connect;
   next();
 }
 
@@ -149,6 +149,7 @@ void ProxyRun::next() {
   record_.attempts.emplace_back();
   attempt().peer = peer ? peer->text : cluster_->name;
   if (!peer) {
+    attempt().session_time = 0;
     session_.log(Severity::error, "no live upstreams");
     return session_.finish(502);
   }

@@ -71,7 +71,8 @@ class ProxyRun : public Content {
   std::unique_ptr<upstream::Selection> selection_;
   uint64_t started_ = 0;
   uint64_t attempt_started_ = 0;
-  bool counted_ = false;  // the upstream's connection, in the worker's count
+  bool by_connect_time_ = false;  // the balancer's times
+  bool counted_ = false;          // the upstream's connection, in the worker's count
 };
 
 void start_connection(Session& session);

@@ -120,6 +120,7 @@ bool Handshake::accepts_client() {
 
 PhaseResult shake_hands(Session& session) {
   if (!session.listener().ssl) return PhaseResult::next();
+  if (!session.client().is_plain()) return PhaseResult::next();  // passed on by another listener
   session.set_activity("SSL handshaking");
   const auto& context = session.settings<tls::ServerSettings>().context;
   if (!context) {
@@ -133,9 +134,9 @@ PhaseResult shake_hands(Session& session) {
   return PhaseResult::wait();
 }
 
+// Also of connections that another listener has passed on; all layers of clients are TLS.
 const tls::Layer* layer_of(VariableSource& source) {
-  const auto* handshake = session_of(source).peek<Handshake>();
-  return handshake ? handshake->layer() : nullptr;
+  return static_cast<const tls::Layer*>(session_of(source).client().layer());
 }
 
 void set_protocols(Compiler& compiler, Scope& scope, const Statement& statement) {

@@ -303,6 +303,18 @@ def conf(workers=1, more=""):
     return CONF % {"workers": workers, "more": more}
 
 
+def large_conf(number):
+    """A configuration that is worth forgetting."""
+    more = f"set $number {number};"
+    text = conf(more=more).replace("stream {", """stream {
+        log_format facts '$protocol $number $status $bytes_received/$bytes_sent '
+                         '$upstream_bytes_received/$upstream_bytes_sent $upstream_addr $upstream_connect_time $session_time';
+        access_log logs/facts.log facts;
+        map $remote_addr $large {
+""" + "".join(f"            ~^some.expression{n} a-value-of-some-length-{n};\n" for n in range(1000)) + "        }")
+    return text
+
+
 class Tcps(StreamCase):
     def test_bulk_both_ways(self):
         """More than any buffer holds, in both directions at once: nothing is lost, mixed up or repeated."""
@@ -381,6 +393,63 @@ class Tcps(StreamCase):
         other.sendall(b"new")
         self.assertEqual(receive(other, 3), b"new")
 
+    @beyond_nginx
+    def test_sessions_let_go_of_their_configuration(self):
+        """Sessions of ten configurations cost no more memory than those of one, and are logged all the same."""
+        echo = self.echoes()
+        weir = self.service(large_conf(0), {9001: echo})
+        sessions = []
+        memory = 0
+        for number in range(1, 13):
+            client = self.connect(weir.port())
+            client.sendall(b"12345")
+            self.assertEqual(receive(client, 5), b"12345")
+            datagram = self.datagrams(weir.port(8081))
+            self.assertTrue(self.ask(datagram, b"123"))
+            sessions += [client, datagram]
+            weir.reload(large_conf(number))
+            if number == 2:  # what the first reloads cost once is not what each costs
+                memory = self.settled_memory(weir)
+        self.assertLess(self.settled_memory(weir) - memory, 1 << 20)
+        for client in sessions[::2]:
+            client.sendall(b"6789")
+            self.assertEqual(receive(client, 4), b"6789")
+            client.close()
+        def lines():  # (there are others, of who looked whether the service listens)
+            return [line for line in weir.read("logs/facts.log").splitlines() if " 9/9 9/9 " in line]
+
+        wait_until(lambda: len(lines()) == 12, "the log lines")
+        for number, line in enumerate(lines()):
+            self.assertRegex(line, rf"^TCP {number} 200 9/9 9/9 127.0.0.1:{echo.port} 0\.\d\d\d \d+\.\d\d\d$")
+
+    def settled_memory(self, weir):
+        """When what was let go has gone back to the kernel."""
+        least = weir.private_memory()
+        for _ in range(8):
+            time.sleep(0.25)
+            least = min(least, weir.private_memory())
+        return least
+
+    @beyond_nginx
+    def test_late_conditions_keep_the_configuration(self):
+        """A line that depends on what is known at the end is decided at the end."""
+        text = conf().replace("stream {", """stream {
+            map $bytes_received $many { ~^1\\d+$ 1; }
+            log_format facts '$status $bytes_received';
+            access_log logs/facts.log facts if=$many;""")
+        weir = self.service(text, {9001: self.echoes()})
+        clients = [self.connect(weir.port()) for _ in range(2)]
+        for client in clients:
+            client.sendall(b"hello")
+            self.assertEqual(receive(client, 5), b"hello")
+        weir.reload(conf())
+        clients[0].sendall(b"hello")
+        self.assertEqual(receive(clients[0], 5), b"hello")
+        for client in clients:
+            client.close()
+        wait_until(lambda: weir.read("logs/facts.log"), "the line")
+        self.assertEqual(weir.read("logs/facts.log"), "200 10\n")
+
 
 class Talk:
     """Clients of datagrams, each of which sends its next one when the last was answered, in a thread."""
@@ -447,6 +516,21 @@ class Datagrams(StreamCase):
         self.assertEqual(len(echo.peers), 5000)
         for number, client in enumerate(clients):  # each by its own session again
             self.assertTrue(self.ask(client, b"again %d" % number))
+        self.assertEqual(len(echo.peers), 5000)
+
+    def test_with_connections_at_once(self):
+        echo = self.echoes()
+        weir = self.service(conf(more="proxy_timeout 2m;"), {9001: echo})
+        connections = [self.connect(weir.port()) for _ in range(5000)]
+        clients = [self.datagrams(weir.port(8081)) for _ in range(5000)]
+        for round_ in range(2):
+            texts = [b"%d %d" % (round_, number) for number in range(5000)]
+            for client, text in zip(connections, texts):
+                client.sendall(text)
+            for client, text in zip(clients, texts):
+                self.assertTrue(self.ask(client, text))
+            for client, text in zip(connections, texts):
+                self.assertEqual(receive(client, len(text)), text)
         self.assertEqual(len(echo.peers), 5000)
 
     @beyond_nginx
@@ -545,6 +629,136 @@ class Datagrams(StreamCase):
             self.assertTrue(self.ask(client, noise(size)), size)
 
 
+def make_certificates(prefix):
+    """one.pem, two.pem and client.pem of a CA, in a folder of their own."""
+    folder = tempfile.mkdtemp(prefix=prefix)
+    os.chmod(folder, 0o755)  # workers, of less rights, read certificates whose names have variables
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
+            "-subj", "/CN=authority")
+    for name in ("one", "two", "client"):
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
+                "-subj", f"/CN={name}.example")
+        os.chmod(f"{folder}/{name}.key", 0o644)
+        with open(f"{folder}/{name}.ext", "w", encoding="ascii") as file:
+            file.write(f"subjectAltName=DNS:{name}.example\n")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                "-out", f"{name}.pem", "-days", "2", "-extfile", f"{name}.ext")
+    return folder
+
+
+PASS = """
+events { worker_connections 1024; }
+http {
+    access_log logs/http.log;
+    server { listen 127.0.0.1:8000; location / { return 200 "http $scheme $https $ssl_protocol $remote_addr $server_port\n"; } }
+    server { listen 127.0.0.1:8001 ssl; ssl_certificate %(folder)s/one.pem; ssl_certificate_key %(folder)s/one.key;
+             location / { return 200 "https $scheme $ssl_server_name\n"; } }
+    server { listen 127.0.0.1:8002 proxy_protocol; location / { return 200 "$proxy_protocol_addr\n"; } }
+}
+stream {
+    error_log logs/error.log info;
+    log_format facts '$server_port $status $bytes_received/$bytes_sent';
+    access_log logs/stream.log facts;
+    ssl_certificate %(folder)s/one.pem;
+    ssl_certificate_key %(folder)s/one.key;
+    map $ssl_preread_server_name $to { two.example 127.0.0.1:8001; odd.example 127.0.0.1; worse.example "a b"; default 127.0.0.1:8099; }
+    server { listen 127.0.0.1:8080; pass 127.0.0.1:8000; }
+    server { listen 127.0.0.1:8081 ssl; pass 127.0.0.1:8000; }
+    server { listen 127.0.0.1:8082; ssl_preread on; pass $to; }
+    server { listen 127.0.0.1:8083; pass 127.0.0.1:8084; }
+    server { listen 127.0.0.1:8084; return "stream $remote_addr"; }
+    server { listen 127.0.0.1:8085; pass 127.0.0.1:8086; }
+    server { listen 127.0.0.1:8086; pass 127.0.0.1:8085; }
+    server { listen 127.0.0.1:8087; pass 127.0.0.1:8002; }
+    server { listen 127.0.0.1:8088 ssl; pass 127.0.0.1:8089; }
+    server { listen 127.0.0.1:8089; return "inside $ssl_protocol"; }
+    server { listen 127.0.0.1:8090 udp; pass 127.0.0.1:8084; }
+    server { listen 127.0.0.1:8091; pass unix:%(folder)s/local.sock; }
+    server { listen unix:%(folder)s/local.sock; proxy_pass 127.0.0.1:9001; }
+}
+"""
+
+
+@beyond_nginx  # the module is younger than the nginx that the tests are checked with
+class Pass(StreamCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = make_certificates("weir-pass-")
+
+    def setUp(self):
+        self.weir = self.service(PASS % {"folder": self.folder}, {9001: self.echoes()})
+
+    def tls(self, port, name="one.example"):
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        sock = context.wrap_socket(self.connect(self.weir.port(port)), server_hostname=name)
+        self.addCleanup(sock.close)
+        return sock
+
+    def get(self, sock):
+        for _ in range(2):  # the connection is kept
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            head = b""
+            while b"\r\n\r\n" not in head:
+                piece = sock.recv(1)
+                self.assertTrue(piece, head)
+                head += piece
+            length = int(re.search(rb"Content-Length: (\d+)", head)[1])
+            body = receive(sock, length)
+        return body.decode()
+
+    def test_to_http(self):
+        text = self.get(self.connect(self.weir.port(8080)))
+        self.assertEqual(text, f"http http   127.0.0.1 {self.weir.port(8080)}\n")
+
+    def test_to_http_with_tls_ended(self):
+        text = self.get(self.tls(8081))
+        self.assertRegex(text, "^http https on TLSv1.3 127.0.0.1 ")
+
+    def test_by_name(self):
+        self.assertEqual(self.get(self.tls(8082, "two.example")), "https https two.example\n")
+
+    def test_nobody_listens(self):
+        for name, problem in (("nobody.example", "port not found for"), ("odd.example", "no port in pass"),
+                              ("worse.example", "in pass")):
+            with self.assertRaises(OSError):
+                self.tls(8082, name)
+            wait_until(lambda: problem in self.weir.errors(), problem)  # noqa: B023
+
+    def test_to_stream(self):
+        self.assertEqual(receive_all(self.connect(self.weir.port(8083))), b"stream 127.0.0.1")
+        wait_until(lambda: len(self.weir.read("logs/stream.log").splitlines()) >= 2, "both log lines")
+
+    def test_tls_ended_before_stream(self):
+        self.assertEqual(receive_all(self.tls(8088)), b"inside TLSv1.3")
+
+    def test_cycle(self):
+        self.assertEqual(receive_all(self.connect(self.weir.port(8085))), b"")
+        wait_until(lambda: "stream pass cycle" in self.weir.errors(), "the line")
+
+    def test_proxy_protocol(self):
+        sock = self.connect(self.weir.port(8087))
+        sock.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
+        self.assertEqual(self.get(sock), "192.0.2.1\n")
+
+    def test_datagrams(self):
+        self.datagrams(self.weir.port(8090)).send(b"x")
+        wait_until(lambda: "cannot pass UDP connection" in self.weir.errors(), "the line")
+
+    def test_unix_socket_and_reload(self):
+        sock = self.connect(self.weir.port(8091))
+        sock.sendall(b"hello")
+        self.assertEqual(receive(sock, 5), b"hello")
+        self.weir.reload()
+        sock.sendall(b"again")
+        self.assertEqual(receive(sock, 5), b"again")
+
+
 TLS = """
 events { worker_connections 1024; }
 stream {
@@ -615,22 +829,7 @@ stream {
 class Tls(StreamCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="weir-tls-")
-        os.chmod(cls.folder, 0o755)  # workers, of less rights, read certificates whose names have variables
-
-        def openssl(*arguments):
-            subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=cls.folder)
-
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
-                "-subj", "/CN=authority")
-        for name in ("one", "two", "client"):
-            openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
-                    "-subj", f"/CN={name}.example")
-            os.chmod(f"{cls.folder}/{name}.key", 0o644)
-            with open(f"{cls.folder}/{name}.ext", "w", encoding="ascii") as file:
-                file.write(f"subjectAltName=DNS:{name}.example\n")
-            openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                    "-out", f"{name}.pem", "-days", "2", "-extfile", f"{name}.ext")
+        cls.folder = make_certificates("weir-tls-")
 
     def setUp(self):
         self.names = []

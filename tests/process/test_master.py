@@ -59,6 +59,21 @@ class Workers(harness.TestCase):
         self.assertEqual(int(facts["CapEff"], 16), 0)
         self.assertEqual(os.stat(weir.path("temp/body")).st_uid, 1)
 
+    @as_root
+    def test_capability_for_foreign_addresses(self):
+        """`proxy_bind … transparent`, in http or stream: workers keep one capability, and no other."""
+        stream = "stream { server { listen 127.0.0.1:8081; proxy_pass 127.0.0.1:9; proxy_bind $remote_addr transparent; } }\n"
+        weir, worker = self.one("user daemon bin;\n")
+        get(weir.port())
+        self.assertEqual(int(status_of(worker)["CapEff"], 16), 0)
+        weir.reload("user daemon bin;\n" + HTTP + stream)
+        self.assertEqual([int(status_of(pid)["CapEff"], 16) for pid in weir.serving()], [1 << 13])
+        http = HTTP.replace("server {", "proxy_bind $remote_addr transparent; server {", 1)
+        weir.reload("user daemon bin;\n" + http)
+        self.assertEqual([int(status_of(pid)["CapEff"], 16) for pid in weir.serving()], [1 << 13])
+        weir.reload("user daemon bin;\n" + HTTP)
+        self.assertEqual([int(status_of(pid)["CapEff"], 16) for pid in weir.serving()], [0])
+
     def test_folder_limits_and_affinity(self):
         weir, worker = self.one("working_directory /tmp;\nworker_rlimit_nofile 300;\n"
                                 "worker_rlimit_core 1m;\nworker_cpu_affinity 1;\n")

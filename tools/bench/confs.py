@@ -105,6 +105,17 @@ stream {{
 """
 
 
+def stream_part(port, backend):
+    """A stream block, logged, to stand beside http."""
+    return f"""
+stream {{
+    log_format basic '$remote_addr [$time_local] $protocol $status $bytes_sent $bytes_received $session_time "$upstream_addr"';
+    access_log logs/stream.log basic;
+    server {{ listen 127.0.0.1:{port}; proxy_pass 127.0.0.1:{backend}; }}
+}}
+"""
+
+
 SERVERS = 30
 LOCATIONS = 20
 

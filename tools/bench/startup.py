@@ -7,7 +7,7 @@ import time
 
 import confs
 from load import targets_file
-from services import (Backend, Client, Service, Wrong, cpu_time, peak_memory, pinned,
+from services import (Backend, Client, Service, Wrong, cpu_time, peak_memory, pinned, reserve_port,
                       processors, wait_until)
 
 
@@ -70,19 +70,30 @@ def first_answer(options, folder, service):
 
 
 def measure_reload(options, folder, table):
-    """Ten reloads, with a tunnel opened before each."""
+    """Ten reloads, with a tunnel, or a stream session, opened before each."""
     backend = Backend(options)
-    targets = targets_file(folder, "reload", [("s1.example.com", "/tunnel/b0")])
+    held, second = reserve_port()
+    tunnel = [("s1.example.com", "/tunnel/b0")]
+    measure_reloads(options, folder, table, "tunnels", tunnel,
+                    lambda port: confs.realistic(port, backend.port))
+    measure_reloads(options, folder, table, "stream sessions", confs.TARGETS["stream-echo"],
+                    lambda port: confs.realistic(port, backend.port) + confs.stream_part(second, backend.port),
+                    second)
+    held.close()
+
+
+def measure_reloads(options, folder, table, what, target, make, port=None):
+    targets = targets_file(folder, "reload", target)
     grown, processes = [], []
     for name, binary in (("nginx", options.nginx), ("weir", options.weir)):
-        service = Service(name, binary, folder, lambda port: confs.realistic(port, backend.port))
+        service = Service(name, binary, folder, make)
         service.start()
         # The first reload finds what every later one will need; nginx forks as many workers anyway.
-        tunnels = [Client(options, "tunnel", service.port, 1, targets)]
+        tunnels = [Client(options, "tunnel", port or service.port, 1, targets)]
         reload(service, 2)
         before = service.private_memory()
         for number in range(10):
-            tunnels.append(Client(options, "tunnel", service.port, 1, targets))
+            tunnels.append(Client(options, "tunnel", port or service.port, 1, targets))
             reload(service, number + 3)
         grown.append(service.private_memory() - before)
         processes.append(len(service.processes()))
@@ -90,8 +101,8 @@ def measure_reload(options, folder, table):
             tunnel.run(10)  # still open, still echoing
             tunnel.end()
         service.stop()
-    table.absolute("ten reloads under tunnels", "bytes grown", grown[0], max(grown[1], 0), 1 << 20)
-    table.absolute("ten reloads under tunnels", "processes", processes[0], processes[1])
+    table.absolute(f"ten reloads under {what}", "bytes grown", grown[0], max(grown[1], 0), 1 << 20)
+    table.absolute(f"ten reloads under {what}", "processes", processes[0], processes[1])
 
 
 def reload(service, version):
