@@ -11,7 +11,7 @@ void* allocate_pooled(size_t size);
 // `size` is the one it was allocated with.
 void free_pooled(void* memory, size_t size);
 
-// For std::vector.
+// For std::vector and std::map.
 template <class T>
 struct PooledAllocator {
   using value_type = T;

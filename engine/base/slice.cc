@@ -27,7 +27,10 @@ thread_local Reaper reaper;
 
 Ref<Block> Block::take(size_t capacity) {
   if (capacity > UINT32_MAX) throw std::bad_alloc();
-  void* memory = capacity == kBlockSize ? free_blocks.pop() : nullptr;
+  if (capacity != kBlockSize) {
+    return Ref<Block>(new (allocate_pooled(sizeof(Block) + capacity)) Block(capacity));
+  }
+  void* memory = free_blocks.pop();
   if (memory == nullptr) {
     reaper.arm();
     memory = allocate_piece(sizeof(Block) + capacity);
@@ -38,7 +41,11 @@ Ref<Block> Block::take(size_t capacity) {
 void Block::operator delete(Block* block, std::destroying_delete_t) {
   size_t capacity = block->capacity_;
   block->~Block();
-  if (capacity != kBlockSize || !free_blocks.push(block, kBlocksKept)) std::free(block);
+  if (capacity != kBlockSize) {
+    free_pooled(block, sizeof(Block) + capacity);
+  } else if (!free_blocks.push(block, kBlocksKept)) {
+    std::free(block);
+  }
 }
 
 File::~File() {

@@ -16,7 +16,7 @@
 namespace weir {
 
 // A block of body bytes from the worker's pool, counted by the slices that view it. Blocks of
-// kBlockSize go back to a thread-local free list.
+// kBlockSize go back to a thread-local free list, small ones to those of allocate_pooled().
 class Block {
  public:
   static constexpr size_t kBlockSize = 32 * 1024;  // never 64 KB: see docs/decisions

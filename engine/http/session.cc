@@ -108,7 +108,7 @@ void Session::add_exchange(StreamId stream, Exchange* exchange) {
     exchange_stream_ = stream;
     return;
   }
-  if (!more_exchanges_) more_exchanges_ = std::make_unique<std::map<StreamId, Exchange*>>();
+  if (!more_exchanges_) more_exchanges_ = std::make_unique<ExchangeMap>();
   more_exchanges_->emplace(stream, exchange);
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "confparse/ref.h"
+#include "engine/base/pooled.h"
 #include "engine/event/deferred.h"
 #include "engine/event/timer.h"
 #include "engine/http/codec.h"
@@ -132,6 +133,8 @@ class Session final : public SocketHandler, public CodecReceiver {
 
  private:
   friend class Sessions;
+  using ExchangeMap = std::map<StreamId, Exchange*, std::less<StreamId>,
+                               PooledAllocator<std::pair<const StreamId, Exchange*>>>;
   enum class State : uint8_t {
     proxy_header,  // reading the PROXY protocol header
     handshake,     // TLS, from the first byte on
@@ -236,7 +239,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   Exchange* exchange_ = nullptr;
   StreamId exchange_stream_ = 0;
   StreamId turn_ = 0;  // tell_written() begins behind it
-  std::unique_ptr<std::map<StreamId, Exchange*>> more_exchanges_;
+  std::unique_ptr<ExchangeMap> more_exchanges_;
   uint64_t written_ = 0;
   uint64_t deadline_ = 0;  // lingering: its end; idle: not closed by a drain before
   uint32_t lingering_timeout_ = 0;
