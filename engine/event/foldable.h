@@ -24,8 +24,6 @@ class Foldable {
 
   // Takes a slot; null: there is none.
   void* take();
-  // One taken with take_slot() becomes this one's.
-  void adopt(void* slot) { slot_ = slot; }
   // Its first `size` bytes are folded from now on when they are idle.
   void watch(size_t size);
   // Gives the slot back; what is in it is dropped.
