@@ -499,11 +499,13 @@ class Resolved(HealthCase):
 
 
     def test_more_than_the_zone_holds(self):
-        names = NameServer({"backend.test": [f"127.0.3.{i}" for i in range(1, 100)]})
+        # As many as a small answer holds.
+        names = NameServer({f"{n}.test": [f"127.0.{n}.{i}" for i in range(1, 26)] for n in range(1, 5)})
         self.addCleanup(names.close)
         conf = self.conf("interval=1h fails=9").replace(
             "zone app 128k; server 127.0.0.1:9001; server 127.0.0.1:9002;",
-            f"zone app 32k; server backend.test:9 resolve; resolver 127.0.0.1:{names.port} ipv6=off;")
+            "zone app 32k; " + "".join(f"server {n}.test:9 resolve; " for n in range(1, 5)) +
+            f"resolver 127.0.0.1:{names.port} ipv6=off;")
         weir = self.service(conf, {names.port: names})
         self.wait_log(weir, r'\[error\].*: zone "app" is too small: some servers of upstream "app" are not checked')
         self.assertEqual(get(weir.port(), "/version").body, b"1")
