@@ -93,6 +93,8 @@ class Backends:
 
     def __init__(self, addresses):
         self.sockets = {}
+        self.served = 0
+        self.broken = False
         port = 0
         for address in addresses:
             listener = socket.create_server((address, port))
@@ -109,6 +111,9 @@ class Backends:
                 return
             with client:
                 client.recv(65536)
+                self.served += 1
+                if self.broken:
+                    continue
                 body = address.encode()
                 client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
                                % (len(body), body))
@@ -249,6 +254,39 @@ class Services(harness.TestCase):
                        "the lines")
             names.services["_http._tcp.app.test"] = [(1, 1, three.port, "three.test")]
             wait_until(lambda: get(weir.port(), "/").body == b"127.0.0.4", "the server")
+
+
+@beyond_nginx
+class Example(harness.TestCase):
+    """conf.examples/changing-names.conf"""
+
+    def test_names_and_retries(self):
+        self.expected_errors = ("could not be resolved", "no live upstreams", "prematurely closed", "retry budget")
+        names = NameServer({"app.example.com": ["127.0.0.2", "127.0.0.4"], "one.example.com": ["127.0.0.3"]})
+        self.addCleanup(names.close)
+        app, service = Backends(["127.0.0.2", "127.0.0.4"]), Backends(["127.0.0.3"])
+        self.addCleanup(app.close)
+        self.addCleanup(service.close)
+        names.services["_http._tcp.service.example.com"] = [(1, 1, service.port, "one.example.com")]
+        text = harness.example("changing-names.conf").replace("events {}", "error_log logs/error.log warn; events {}")
+        text = text.replace("app.example.com:9001", f"app.example.com:{app.port} max_fails=0")
+        weir = self.service(text, {9053: names})
+        for expected in (b"127.0.0.2", b"127.0.0.4"):
+            wait_until(lambda: get(weir.port(), "/").body == expected, "both addresses")
+        wait_until(lambda: get(weir.port(), "/service/").body == b"127.0.0.3", "the service's server")
+        # An outage: the servers take connections and close them.
+        asked = app.served
+        app.served, app.broken = 0, True
+        self.assertEqual({get(weir.port(), "/").status for _ in range(400)}, {502})
+        # A fifth of the requests of ten seconds, those before among them, and fifty.
+        self.assertLessEqual(app.served - 400, (400 + asked) / 5 + 50)
+        self.assertGreater(app.served, 400)
+        self.assertIn("upstream retry budget is exhausted", weir.errors())
+
+        def refused():
+            lines = weir.read("logs/retries.log").splitlines()
+            return sum(line.endswith(" 502 1") for line in lines) == 800 - app.served
+        wait_until(refused, "the lines of the log")
 
 
 def may_mount():
