@@ -300,6 +300,35 @@ class Stream(ChaosCase):
                 victim.start()
             wait_until(lambda: {"one", "two", "three"} <= set(self.sessions(weir, 24)), "all servers")
 
+    @harness.beyond_nginx
+    def test_retries_in_their_budget(self):
+        self.expected_errors = ("while connecting to upstream", "retry budget")
+        text = """
+worker_processes 2;
+error_log logs/error.log warn;
+events {}
+stream {
+    upstream app {
+        zone app 256k;
+        server 127.0.0.1:9001 max_fails=0;
+        server 127.0.0.1:9002 max_fails=0;
+        retry_budget 50% min=0r/s;
+    }
+    log_format told '$status $upstream_addr $upstream_retry_refused';
+    access_log logs/told.log told;
+    server { listen 127.0.0.1:8080; proxy_pass app; }
+}
+"""
+        weir = self.service(text)
+        for _ in range(100):
+            with socket.create_connection(("127.0.0.1", weir.port()), timeout=PATIENCE) as client:
+                self.assertEqual(client.recv(1), b"")
+        lines = wait_until(lambda: (told := weir.read("logs/told.log").splitlines())[99:] and told, "the sessions")
+        # Half of them, and of the session that found out that weir listens.
+        self.assertEqual(len([line for line in lines if "," in line and line.endswith(" -")]), 50, lines)
+        self.assertGreaterEqual(len([line for line in lines if "," not in line and line.endswith(" 1")]), 50, lines)
+        self.assertIn("upstream retry budget is exhausted while connecting to upstream", weir.errors())
+
 
 if __name__ == "__main__":
     unittest.main()
