@@ -334,9 +334,9 @@ TEST_CASE("streams: a kept connection that goes is no failure of its server") {
   server->answer(server->request("/1"), "first!");
   CHECK(contains(receive_until(one, "0\r\n\r\n"), "first!"));
   Client& two = gateway.get("/2");
-  const StreamId second = server->request("/2");
+  server->request("/2");
   SECTION("GOAWAY") {
-    server->goaway(second - 2);
+    server->goaway(1);
   }
   SECTION("closed") {
     server->peer->close();
