@@ -10,6 +10,8 @@ namespace {
 
 // Another connection to the same peer, when that says it did not see the request.
 constexpr uint8_t kRefusalLimit = 5;
+// Kept connections that turn out to be closed, before only new ones are tried.
+constexpr uint8_t kClosedLimit = 3;
 constexpr int kClientClosed = 499;
 
 bool is_non_idempotent(const Request& request) {
@@ -58,7 +60,7 @@ GatewayRun::Step GatewayRun::open_connection() {
   exchange_ = request_.arena().make<UpstreamExchange>(request_.event(), request_.arena());
   cached_ = false;
   const bool kept = keeps_connections();
-  if (kept) {
+  if (kept && closed_ < kClosedLimit) {
     connection_ =
         static_cast<UpstreamConnection*>(worker_.upstreams.take(*cluster_, peer_, names_.key));
   }
@@ -162,15 +164,33 @@ bool GatewayRun::may_try_next(NextUpstream why) const {
   return !(limit && worker_.loop.now() - first_started_ >= limit);
 }
 
+// One more attempt, as far as `retry_budget` goes. Asked once for each.
+bool GatewayRun::budget_allows() {
+  if (retry_granted_) {
+    retry_granted_ = false;
+    return true;
+  }
+  const upstream::Selection::Retry answer = selection_->take_retry();
+  if (answer == upstream::Selection::Retry::granted) return true;
+  record_.retry_refused = true;
+  if (answer == upstream::Selection::Retry::refused_first) {
+    log(Severity::warn, "upstream retry budget is exhausted");
+  }
+  return false;
+}
+
 GatewayRun::Step GatewayRun::attempt_failed(NextUpstream why, int status, bool no_live_peer) {
   UpstreamAttempt& attempt = record_.attempts.back();
   if (request_.client_gone() && !settings_.ignore_client_abort) return client_left();
   attempt.status = status;
   const bool only_next = why == NextUpstream::http_403 || why == NextUpstream::http_404;
+  // A peer may close a kept connection whenever it likes: that says nothing about it.
+  const bool closed = cached_ && why == NextUpstream::error;
+  if (closed) ++closed_;
   if (!no_live_peer) {
-    end_attempt(only_next ? upstream::Selection::Result::released
-                          : upstream::Selection::Result::failed);
-    if (cached_ && why == NextUpstream::error) selection_->give_try_back();
+    end_attempt(only_next || closed ? upstream::Selection::Result::released
+                                    : upstream::Selection::Result::failed);
+    if (closed) selection_->give_try_back();
   } else {
     attempt.response_time = 0;
   }
@@ -178,6 +198,7 @@ GatewayRun::Step GatewayRun::attempt_failed(NextUpstream why, int status, bool n
   if (no_live_peer || selection_->tries_left() == 0 || !may_try_next(why)) {
     return finish_with(status);
   }
+  if (!closed && !budget_allows()) return finish_with(status);
   head_bytes_ = 0;
   Step step;
   step.kind = Step::Kind::retry;

@@ -38,19 +38,22 @@ bool survives_redirect(HeaderId id) {
 
 }  // namespace
 
+// Whether an answer is dropped because another peer may have a better one.
+bool GatewayRun::may_pass_on(NextUpstream why) {
+  // The peer in use counts: there must be another.
+  if (selection_->tries_left() <= 1 || !may_try_next(why) || !budget_allows()) return false;
+  retry_granted_ = true;
+  return true;
+}
+
 GatewayRun::Step GatewayRun::judge_status() {
   const int status = exchange_->head->status;
   const NextUpstream why = plan_.judge_head(request_, *exchange_->head);
-  if (why != NextUpstream::none && selection_->tries_left() > 1 && may_try_next(why)) {
-    return attempt_failed(why, status);
-  }
+  if (why != NextUpstream::none && may_pass_on(why)) return attempt_failed(why, status);
   if (status < 300) return go_on();
   for (const StatusCondition& known : kConditions) {
     if (known.status != status) continue;
-    // The peer in use counts: there must be another.
-    if (selection_->tries_left() > 1 && may_try_next(known.condition)) {
-      return attempt_failed(known.condition, status);
-    }
+    if (may_pass_on(known.condition)) return attempt_failed(known.condition, status);
     break;
   }
   if (!settings_.intercept_errors) return go_on();

@@ -63,6 +63,7 @@ class GatewayRun {
   // This attempt failed for `why`: whether another follows.
   Step attempt_failed(NextUpstream why, int status, bool no_live_peer = false);
   bool may_try_next(NextUpstream why) const;
+  bool budget_allows();
   // The body that was sent so far can be sent again.
   bool can_replay() const { return !streaming_ || (plan_.multiplexed && !replay_lost_); }
   Step client_left();
@@ -88,6 +89,7 @@ class GatewayRun {
 
   // --- gateway_response.cc: the head
   Step judge_status();
+  bool may_pass_on(NextUpstream why);
   // Fills the response. False with `redirected_` set for X-Accel-Redirect.
   bool take_head();
   void take_field(const Header& header);
@@ -144,9 +146,11 @@ class GatewayRun {
   bool cached_ = false;        // the connection came from the pool
   bool request_sent_ = false;  // a byte of it may have reached a peer
   bool buffering_ = false;
-  bool accepted_ = false;  // the response's body is wanted
-  bool may_keep_ = true;   // as the request says
-  uint8_t refusals_ = 0;   // attempts that the peer did not process
+  bool retry_granted_ = false;  // by the budget, and not used yet
+  bool accepted_ = false;       // the response's body is wanted
+  bool may_keep_ = true;        // as the request says
+  uint8_t refusals_ = 0;        // attempts that the peer did not process
+  uint8_t closed_ = 0;          // attempts on kept connections that were closed
   uint64_t first_started_ = 0;
   uint64_t attempt_started_ = 0;
   uint64_t moved_ = 0;     // bytes both ways at the last look

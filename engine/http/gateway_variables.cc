@@ -159,6 +159,11 @@ Value cookie(VariableSource& source, const Variable& variable) {
   return Value::none();
 }
 
+Value retry_refused(VariableSource& source, const Variable&) {
+  const UpstreamRecord* record = request_of(source).upstream_record;
+  return record && record->retry_refused ? Value::of("1") : Value::none();
+}
+
 Value not_found(VariableSource&, const Variable&) {
   return Value::none();
 }
@@ -197,6 +202,7 @@ void define_gateway_variables(conf::VariableTable& variables) {
   define(variables, "upstream_cache_status", not_found);
   define(variables, "upstream_cache_last_modified", not_found);
   define(variables, "upstream_cache_etag", not_found);
+  define(variables, "upstream_retry_refused", retry_refused);
   define_prefix(variables, "upstream_http_", response_field);
   define_prefix(variables, "upstream_trailer_", trailer_field);
   define_prefix(variables, "upstream_cookie_", cookie);

@@ -34,6 +34,7 @@ class UpstreamRecord {
   const HeaderList* trailers = nullptr;
   std::string_view scheme;  // "http://"
   std::string_view uri;     // as sent upstream
+  bool retry_refused = false;  // by `retry_budget`
 
   // For the log's context, upstream: "http://127.0.0.1:8080/path". Empty before the first attempt.
   std::string url() const {

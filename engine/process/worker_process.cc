@@ -273,7 +273,9 @@ bool WorkerProcess::leaves_slot() const {
 }
 
 void WorkerProcess::follow_names() {
-  upstreams_.log_error = [this](const std::string& text) { log_.write(Severity::error, text); };
+  upstreams_.log = [this](Severity severity, const std::string& text) {
+    log_.write(severity, text);
+  };
   const Generation& generation = *worker_.generation;
   std::vector<const upstream::Cluster*> clusters;
   if (generation.http) {

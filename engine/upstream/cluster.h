@@ -9,6 +9,7 @@
 #include "confparse/template.h"
 #include "confparse/world.h"
 #include "engine/net/address.h"
+#include "engine/upstream/retry_budget.h"
 #include "engine/zone/zone.h"
 
 namespace weir::upstream {
@@ -33,7 +34,10 @@ struct Server {
   std::string route;
   // `resolve`: the addresses of `host` are followed while they change; `addresses` is empty.
   bool resolve = false;
-  std::string host;
+  std::string service;  // with `resolve`: its SRV records are followed
+  // Not found when the configuration was read, which went on: it is asked for until it is found.
+  bool unresolved = false;
+  std::string host;  // of a name; of an address empty
   uint16_t port = 0;
 };
 
@@ -103,6 +107,7 @@ struct Cluster {
   std::vector<std::shared_ptr<const HealthCheck>> checks;
   uint64_t generation = 0;  // number of the generation that it is part of
   QueuePolicy queue;
+  RetryBudget retry_budget;
 };
 
 }  // namespace weir::upstream

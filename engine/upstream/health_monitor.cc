@@ -97,10 +97,10 @@ std::vector<HealthMonitor::Item*> HealthMonitor::take_due(uint64_t now, uint64_t
 }
 
 void HealthMonitor::tell_full() {
-  if (std::exchange(told_full_, true) || !runtime_.log_error) return;
-  runtime_.log_error("zone \"" + cluster_.zone->request.name +
-                     "\" is too small: some servers of upstream \"" + cluster_.name +
-                     "\" are not checked");
+  if (std::exchange(told_full_, true) || !runtime_.log) return;
+  runtime_.log(Severity::error, "zone \"" + cluster_.zone->request.name +
+                                    "\" is too small: some servers of upstream \"" + cluster_.name +
+                                    "\" are not checked");
 }
 
 // Checks of peers that are still there go on.

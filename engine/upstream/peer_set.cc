@@ -65,11 +65,17 @@ PeerSet::PeerSet(const Cluster& cluster, const PeerSet* old)
     : cluster_id_(cluster.id),
       generation_(cluster.generation),
       cluster_name_(cluster.name),
-      mapping_(cluster.zone ? cluster.zone->mapping() : nullptr) {
+      mapping_(cluster.zone ? cluster.zone->mapping() : nullptr),
+      retry_budget_(cluster.retry_budget) {
   for (const auto& check : cluster.checks) checks_.push_back({check->key, check->policy});
   for (const Server& server : cluster.servers) {
     slow_starts_ |= server.slow_start_milliseconds > 0;
   }
+  if (retry_budget_.enabled) {
+    own_retries_ = old && old->own_retries_ ? old->own_retries_ : make_ref<OwnRetries>();
+    retries_ = &own_retries_->counts;
+  }
+  if (old) retries_logged_ = old->retries_logged_;
   std::vector<bool> taken_primary(old ? old->primary.size() : 0);
   std::vector<bool> taken_backup(old ? old->backup.size() : 0);
   for (const Server& server : cluster.servers) {
@@ -103,6 +109,10 @@ PeerSet::~PeerSet() {
   if (!mapping_) return;
   zone::Locked<SharedPeers> shared(*mapping_);
   if (shared.epoch() != epoch_) return;
+  if (shared_retries_) {
+    auto* entry = shared.at<SharedRetries>(shared_retries_);
+    if (--entry->users == 0) shared->retries.remove(shared, *entry);
+  }
   for_each([&](WeightedPeer& peer) {
     give_back_health(shared, peer);
     if (!peer.place) return;
@@ -182,6 +192,7 @@ void PeerSet::find_shared(zone::Locked<SharedPeers>& shared) {
   give_back_of_dead(shared);
   // Before the peers take the room.
   if (!checks_.empty()) find_lease(shared);
+  find_retries(shared);
   const auto process = static_cast<uint32_t>(getpid());
   for_each([&](WeightedPeer& peer) {
     SharedPeer* entry = shared->table.find(shared, peer.shared_key);
@@ -229,6 +240,26 @@ void PeerSet::give_back_health(zone::Locked<SharedPeers>& shared, const Weighted
     auto* entry = shared.at<SharedHealth>(place);
     if (--entry->users == 0) shared->health.remove(shared, *entry);
   }
+}
+
+// In a zone that is full every worker counts for itself.
+void PeerSet::find_retries(zone::Locked<SharedPeers>& shared) {
+  shared_retries_ = 0;
+  if (!retry_budget_.enabled) return;
+  retries_ = &own_retries_->counts;
+  SharedRetries* entry = shared->retries.find(shared, cluster_name_);
+  if (!entry) entry = shared->retries.add(shared, cluster_name_);
+  if (!entry) return;
+  ++entry->users;
+  shared_retries_ = shared.place_of(entry);
+  retries_ = &entry->counts;
+}
+
+bool PeerSet::logs_retries(uint64_t now) {
+  constexpr uint64_t kBetweenLines = 1000;
+  if (retries_logged_ != 0 && now - retries_logged_ < kBetweenLines) return false;
+  retries_logged_ = std::max<uint64_t>(now, 1);
+  return true;
 }
 
 // Connections of workers that were killed.

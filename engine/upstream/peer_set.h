@@ -66,21 +66,31 @@ struct SharedHealth : zone::Entry {
 struct SharedLease : zone::Entry {
   Lease lease;
 };
+// The counts of a cluster's `retry_budget`, by its name.
+struct SharedRetries : zone::Entry {
+  uint32_t users = 0;  // peer sets of workers
+  RetryCounts counts;
+};
 struct SharedPeers {
   zone::Table<SharedPeer> table;
   zone::Table<PeerTally> tallies;  // by process and peer
   zone::Table<SharedHealth> health;
   zone::Table<SharedLease> leases;
+  zone::Table<SharedRetries> retries;
   void start(zone::Lock& lock) {
     table.start(lock);
     tallies.start(lock);
     health.start(lock);
     leases.start(lock);
+    retries.start(lock);
   }
 };
 
 struct OwnPeerState : RefCounted {
   PeerState numbers;
+};
+struct OwnRetries : RefCounted {
+  RetryCounts counts;
 };
 
 // One address as the present configuration sees it.
@@ -170,6 +180,11 @@ class PeerSet : public RefCounted {
     PeerSet& peers_;
     std::optional<zone::Locked<SharedPeers>> lock_;
   };
+  const RetryBudget& retry_budget() const { return retry_budget_; }
+  // Of a budget that is enabled. Under a Guard.
+  RetryCounts& retries() { return *retries_; }
+  // That the budget is spent is logged once a second, by this worker.
+  bool logs_retries(uint64_t now);
   // Under a Guard.
   static void add_connection(WeightedPeer& peer, uint64_t moment) {
     peer.state->add_connection(moment);
@@ -194,6 +209,7 @@ class PeerSet : public RefCounted {
   void find_health(zone::Locked<SharedPeers>& shared, WeightedPeer& peer);
   void give_back_health(zone::Locked<SharedPeers>& shared, const WeightedPeer& peer);
   static void give_back_of_dead(zone::Locked<SharedPeers>& shared);
+  void find_retries(zone::Locked<SharedPeers>& shared);
 
   // Of a check, what outlives its generation.
   struct Check {
@@ -212,6 +228,11 @@ class PeerSet : public RefCounted {
   std::vector<HashPoint> ring_;
   std::shared_ptr<zone::Mapping> mapping_;  // null: every worker for itself
   uint64_t epoch_ = 0;                      // of the zone that `place`s belong to
+  RetryBudget retry_budget_;
+  RetryCounts* retries_ = nullptr;
+  Ref<OwnRetries> own_retries_;
+  zone::Place shared_retries_ = 0;
+  uint64_t retries_logged_ = 0;
 };
 
 }  // namespace weir::upstream

@@ -3,15 +3,16 @@
 #include <ares.h>
 #include <arpa/nameser.h>
 #include <netdb.h>
-#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <unordered_map>
 
 #include "confparse/value.h"
 #include "engine/event/loop.h"
-#include "engine/event/timer.h"
-#include "engine/event/watcher.h"
+#include "engine/upstream/resolver_channel.h"
+#include "engine/upstream/system_servers.h"
 
 namespace weir::upstream {
 namespace {
@@ -22,8 +23,9 @@ constexpr int kMostAddresses = 64;
 constexpr int64_t kMostSeconds = 86400 * 7;
 
 struct Options {
-  std::string servers;  // comma separated, for c-ares
-  int64_t valid = 0;    // seconds, 0: as the answer says
+  std::string servers;         // comma separated, for c-ares; empty: the system's
+  bool as_the_system = false;  // hosts file and search domains too
+  int64_t valid = 0;           // seconds, 0: as the answer says
   bool ipv4 = true;
   bool ipv6 = true;
 };
@@ -37,12 +39,25 @@ Options read_words(const std::vector<std::string>& words) {
       options.ipv4 = word != "ipv4=off";
     } else if (word.starts_with("ipv6=")) {
       options.ipv6 = word != "ipv6=off";
+    } else if (word == Resolver::kAsTheSystem) {
+      options.as_the_system = true;
     } else if (const auto address = net::Address::parse(word, 53)) {
       if (!options.servers.empty()) options.servers += ",";
       options.servers += address->text();
     }
   }
   return options;
+}
+
+// Is there a way to it? (Nothing is sent.) What a machine without IPv6 cannot use is left away.
+bool has_route(const net::Address& address) {
+  net::Address to = address;
+  to.set_port(53);
+  const int descriptor = ::socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return false;
+  const bool found = ::connect(descriptor, to.data(), to.size()) == 0;
+  ::close(descriptor);
+  return found;
 }
 
 int nginx_error(int status) {
@@ -83,126 +98,130 @@ struct Resolver::Implementation {
   struct Asked {
     Implementation* self;
     std::string name;
-    int type;
+    int type;  // 0: looked up as the system does
   };
-  // c-ares' sockets, watched as it says.
-  struct Watched {
-    Watched(Implementation& self) : self(self), watcher(&Watched::ready, this) {}
-    static void ready(void* owner, uint32_t events) {
-      auto& watched = *static_cast<Watched*>(owner);
-      watched.self.process(watched.watcher.descriptor(), events);
-    }
-    Implementation& self;
-    Watcher watcher;
-  };
+  using Names = std::unordered_map<std::string, Name>;
 
-  Implementation(Loop& loop, const Options& options)
-      : loop(loop), options(options), timer(&Implementation::timed_out, this) {
-    ares_library_init(ARES_LIB_INIT_ALL);
-    ares_options setup{};
-    setup.timeout = 2000;
-    setup.tries = 8;  // resolver_timeout comes first
-    setup.sock_state_cb = &Implementation::socket_state;
-    setup.sock_state_cb_data = this;
-    setup.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES;
-    char none[] = "b";
-    setup.lookups = none;  // DNS only, no hosts file
-    const int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_FLAGS |
-                     ARES_OPT_LOOKUPS;
-    usable = ares_init_options(&channel, &setup, mask) == ARES_SUCCESS;
-    if (usable) {
-      usable = ares_set_servers_ports_csv(channel, options.servers.c_str()) == ARES_SUCCESS;
+  Implementation(Loop& loop, const Options& options) : loop(loop), options(options) {
+    if (!options.servers.empty()) {
+      channel = std::make_unique<ResolverChannel>(loop, options.servers, false);
     }
   }
   ~Implementation() {
-    for (auto& [name, entry] : names) {
-      for (Question* question : entry.waiting) question->resolver_ = nullptr;
-      entry.waiting.clear();
+    for (Names* all : {&names, &services}) {
+      for (auto& [name, entry] : *all) {
+        for (Question* question : entry.waiting) question->resolver_ = nullptr;
+        entry.waiting.clear();
+      }
     }
     closing = true;
-    if (channel) ares_destroy(channel);
-    ares_library_cleanup();
+    channel.reset();
+  }
+  Names& names_of(const Question& question) { return question.service_ ? services : names; }
+  Names& names_of(int type) { return type == ns_t_srv ? services : names; }
+
+  // Before a question: the system's servers of today. What the others were asked, these are.
+  void refresh() {
+    if (!options.servers.empty() || !system.changed()) return;
+    std::string servers = system.read();
+    if (servers == system_servers && !options.as_the_system) return;
+    system_servers = std::move(servers);
+    changing = true;
+    channel = std::make_unique<ResolverChannel>(loop, system_servers, options.as_the_system);
+    changing = false;
+    std::vector<std::unique_ptr<Asked>> again = std::move(lost);
+    lost.clear();
+    for (auto& asked : again) send(std::move(asked));
+  }
+  void send(std::unique_ptr<Asked> asked) {
+    const std::string name = asked->name;
+    const int type = asked->type;
+    if (type == 0) {
+      channel->look_up(name, &found, asked.release());
+    } else {
+      channel->ask(name, type, &answered, asked.release());
+    }
+  }
+  void send(const std::string& name, int type) {
+    send(std::make_unique<Asked>(Asked{this, name, type}));
   }
 
-  static void socket_state(void* self, ares_socket_t descriptor, int read, int write) {
-    static_cast<Implementation*>(self)->watch(descriptor, read, write);
-  }
-  void watch(int descriptor, bool read, bool write) {
-    if (!read && !write) {
-      const auto at = sockets.find(descriptor);
-      if (at == sockets.end()) return;
-      at->second->watcher.close();
-      // c-ares may call from inside of a watcher's own callback.
-      finished.push_back(std::move(at->second));
-      sockets.erase(at);
-      return;
-    }
-    const uint32_t events = (read ? EPOLLIN : 0u) | (write ? EPOLLOUT : 0u);
-    auto& slot = sockets[descriptor];
-    if (!slot) {
-      slot = std::make_unique<Watched>(*this);
-      (void)slot->watcher.open(loop, descriptor, events);
-    } else {
-      (void)slot->watcher.change(events);
-    }
-  }
-  void process(int descriptor, uint32_t events) {
-    const bool readable = events & (EPOLLIN | EPOLLERR | EPOLLHUP);
-    const bool writable = events & EPOLLOUT;
-    ares_process_fd(channel, readable ? descriptor : ARES_SOCKET_BAD,
-                    writable ? descriptor : ARES_SOCKET_BAD);
-    after();
-  }
-  static void timed_out(void* self) {
-    auto& resolver = *static_cast<Implementation*>(self);
-    ares_process_fd(resolver.channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    resolver.after();
-  }
-  void after() {
-    timeval most{5, 0};
-    timeval wait{};
-    timeval* next = ares_timeout(channel, &most, &wait);
-    if (sockets.empty()) {
-      timer.cancel();
-    } else {
-      timer.arm(loop, static_cast<uint64_t>(next->tv_sec) * 1000 +
-                          static_cast<uint64_t>(next->tv_usec) / 1000 + 1);
-    }
-    finished.clear();
-  }
-
-  void ask(const std::string& name, Name& entry) {
+  void ask(const std::string& name, Name& entry, bool service) {
     entry.collected = Resolution();
     entry.lifetime = kMostSeconds;
     entry.worst = 0;
-    entry.outstanding = options.ipv4 + options.ipv6;
-    if (!usable || options.servers.empty() || entry.outstanding == 0) {
+    const bool one = service || options.as_the_system;
+    entry.outstanding = one ? 1 : options.ipv4 + options.ipv6;
+    if (!channel || !channel->usable() || entry.outstanding == 0) {
       entry.worst = 2;
       entry.outstanding = 0;
-      return complete(name, entry);
+      return complete(service ? services : names, name, entry);
     }
     // A query may be answered at once: the entry is looked up again by name each time.
-    if (options.ipv4)
-      ares_query(channel, name.c_str(), ns_c_in, ns_t_a, &answered, new Asked{this, name, ns_t_a});
-    if (options.ipv6)
-      ares_query(channel, name.c_str(), ns_c_in, ns_t_aaaa, &answered,
-                 new Asked{this, name, ns_t_aaaa});
-    after();
+    if (service) return send(name, ns_t_srv);
+    if (one) return send(name, 0);
+    const bool both = options.ipv4 && options.ipv6;
+    send(name, options.ipv4 ? ns_t_a : ns_t_aaaa);
+    if (both) send(name, ns_t_aaaa);
   }
 
-  static void answered(void* argument, int status, int, unsigned char* data, int size) {
-    const std::unique_ptr<Asked> asked(static_cast<Asked*>(argument));
+  // The name that an answer is for, or null. Takes note of questions that went with a channel.
+  static Name* name_of(std::unique_ptr<Asked>& asked, int status) {
     Implementation& self = *asked->self;
-    if (self.closing) return;
-    const auto at = self.names.find(asked->name);
-    if (at == self.names.end()) return;
-    Name& entry = at->second;
-    if (status == ARES_SUCCESS) status = self.collect(entry, asked->type, data, size);
+    if (self.closing) return nullptr;
+    if (status == ARES_EDESTRUCTION && self.changing) {
+      self.lost.push_back(std::move(asked));
+      return nullptr;
+    }
+    Names& names = self.names_of(asked->type);
+    const auto at = names.find(asked->name);
+    return at == names.end() ? nullptr : &at->second;
+  }
+  static void answered(void* argument, int status, int, unsigned char* data, int size) {
+    std::unique_ptr<Asked> asked(static_cast<Asked*>(argument));
+    Name* entry = name_of(asked, status);
+    if (!entry) return;
+    Implementation& self = *asked->self;
+    if (status == ARES_SUCCESS) status = self.collect(*entry, asked->type, data, size);
+    self.count(*asked, *entry, status);
+  }
+  static void found(void* argument, int status, int, ares_addrinfo* list) {
+    std::unique_ptr<Asked> asked(static_cast<Asked*>(argument));
+    Name* entry = name_of(asked, status);
+    if (entry && status == ARES_SUCCESS) status = collect(*entry, *list);
+    if (list) ares_freeaddrinfo(list);
+    if (entry) asked->self->count(*asked, *entry, status);
+  }
+  void count(const Asked& asked, Name& entry, int status) {
     if (status != ARES_SUCCESS) entry.worst = std::max(entry.worst, nginx_error(status));
-    if (--entry.outstanding == 0) self.complete(asked->name, entry);
+    if (--entry.outstanding == 0) complete(names_of(asked.type), asked.name, entry);
   }
 
+  // IPv4 first, as nginx has them.
+  static int collect(Name& entry, const ares_addrinfo& list) {
+    for (const int family : {AF_INET, AF_INET6}) {
+      for (const ares_addrinfo_node* node = list.nodes; node; node = node->ai_next) {
+        if (node->ai_family != family) continue;
+        if (entry.collected.addresses.size() >= kMostAddresses) break;
+        const char* bytes = reinterpret_cast<const char*>(node->ai_addr);
+        net::Address address = net::Address::from_bytes({bytes, node->ai_addrlen});
+        address.set_port(0);
+        if (has_route(address)) entry.collected.addresses.push_back(std::move(address));
+      }
+    }
+    entry.lifetime = 0;
+    return entry.collected.addresses.empty() ? ARES_ENODATA : ARES_SUCCESS;
+  }
+  static int collect_services(Name& entry, const unsigned char* data, int size) {
+    ServiceAnswer found = parse_service_answer(data, static_cast<size_t>(size));
+    if (!found.ok) return ARES_EBADRESP;
+    if (found.records.empty()) return ARES_ENODATA;
+    entry.collected.records = std::move(found.records);
+    entry.lifetime = std::min<int64_t>(entry.lifetime, found.lifetime_seconds);
+    return ARES_SUCCESS;
+  }
   int collect(Name& entry, int type, const unsigned char* data, int size) {
+    if (type == ns_t_srv) return collect_services(entry, data, size);
     int count = kMostAddresses;
     if (type == ns_t_a) {
       ares_addrttl found[kMostAddresses];
@@ -226,8 +245,8 @@ struct Resolver::Implementation {
     entry.lifetime = std::min(entry.lifetime, std::max<int64_t>(ttl, 0));
   }
 
-  void complete(const std::string& name, Name& entry) {
-    if (entry.collected.addresses.empty()) {
+  void complete(Names& names, const std::string& name, Name& entry) {
+    if (entry.collected.addresses.empty() && entry.collected.records.empty()) {
       entry.collected.error = entry.worst ? entry.worst : 3;
       entry.collected.text = error_text(entry.collected.error);
       entry.good_until = 0;
@@ -258,21 +277,24 @@ struct Resolver::Implementation {
     question.event_.ring();
   }
   void forget_old() {
-    for (auto at = names.begin(); at != names.end();) {
-      const bool idle = at->second.outstanding == 0 && at->second.waiting.empty();
-      at = idle && at->second.good_until <= loop.now() ? names.erase(at) : std::next(at);
+    for (Names* all : {&names, &services}) {
+      for (auto at = all->begin(); at != all->end();) {
+        const bool idle = at->second.outstanding == 0 && at->second.waiting.empty();
+        at = idle && at->second.good_until <= loop.now() ? all->erase(at) : std::next(at);
+      }
     }
   }
 
   Loop& loop;
   Options options;
-  ares_channel channel = nullptr;
-  bool usable = false;
+  std::unique_ptr<ResolverChannel> channel;
+  SystemServers system;
+  std::string system_servers;
+  bool changing = false;  // the channel, for other servers
   bool closing = false;
-  std::unordered_map<std::string, Name> names;
-  std::unordered_map<int, std::unique_ptr<Watched>> sockets;
-  std::vector<std::unique_ptr<Watched>> finished;
-  Timer timer;
+  std::vector<std::unique_ptr<Asked>> lost;  // questions that went with the channel before
+  Names names;
+  Names services;
 };
 
 Resolver::Resolver(Loop& loop, const std::vector<std::string>& words)
@@ -282,31 +304,43 @@ Resolver::~Resolver() = default;
 
 Resolver::Question::~Question() {
   if (!resolver_) return;
-  auto& names = resolver_->implementation_->names;
+  auto& names = resolver_->implementation_->names_of(*this);
   const auto at = names.find(name_);
   if (at != names.end()) std::erase(at->second.waiting, this);
 }
 
 void Resolver::ask(Question& question, std::string_view name) {
   Implementation& self = *implementation_;
+  Implementation::Names& names = self.names_of(question);
   question.name_ = conf::lower_case(name);
   if (question.name_.ends_with('.')) question.name_.pop_back();
-  if (self.names.size() >= kMostNames) self.forget_old();
-  if (question.name_.empty() || self.names.size() >= kMostNames) {
+  if (names.size() >= kMostNames) self.forget_old();
+  if (question.name_.empty() || names.size() >= kMostNames) {
     question.answer_.error = question.name_.empty() ? 3 : 2;
     question.answer_.text = error_text(question.answer_.error);
     question.done_ = true;
     return;
   }
-  Implementation::Name& entry = self.names[question.name_];
-  if (entry.outstanding == 0 && entry.good_until > self.loop.now()) {
-    return self.give(question, entry);
+  Implementation::Name& known = names[question.name_];
+  if (known.outstanding == 0 && known.good_until > self.loop.now()) {
+    return self.give(question, known);
   }
   question.resolver_ = this;
-  entry.waiting.push_back(&question);
-  // `complete` may come from inside.
+  known.waiting.push_back(&question);
+  // `complete` may come from inside, of this name and of others.
   const std::string asked = question.name_;
-  if (entry.outstanding == 0) self.ask(asked, entry);
+  const bool service = question.service_;
+  self.refresh();
+  const auto entry = names.find(asked);
+  if (entry == names.end() || entry->second.outstanding > 0 || entry->second.waiting.empty()) {
+    return;
+  }
+  self.ask(asked, entry->second, service);
+}
+
+void Resolver::ask_service(Question& question, std::string_view name) {
+  question.service_ = true;
+  ask(question, name);
 }
 
 const char* Resolver::error_text(int error) {

@@ -23,6 +23,10 @@ const Selection::Peer* RoundRobin::next() {
   const PeerSet::Guard guard(*peers_);
   if (current_) PeerSet::remove_connection(*current_, current_began_);
   current_ = nullptr;
+  if (!counted_ && peers_->retry_budget().enabled) {
+    counted_ = true;
+    peers_->retries().count_request(peers_->retry_budget(), clock_.now_milliseconds());
+  }
   if (bound_ != kNone) {
     if (WeightedPeer* peer = take_bound()) return use(*peer);
   }
@@ -112,6 +116,22 @@ bool RoundRobin::end_use(Result result) {
   return disabled;
 }
 
+void RoundRobin::give_try_back() {
+  ++tries_;
+  if (!last_ || last_ < group_->data() || last_ >= group_->data() + group_->size()) return;
+  const auto index = static_cast<size_t>(last_ - group_->data());
+  tried(index) &= ~(uint64_t{1} << (index % 64));
+}
+
+Selection::Retry RoundRobin::take_retry() {
+  const RetryBudget& budget = peers_->retry_budget();
+  if (!budget.enabled) return Retry::granted;
+  const PeerSet::Guard guard(*peers_);
+  const uint64_t now = clock_.now_milliseconds();
+  if (peers_->retries().take_retry(budget, now)) return Retry::granted;
+  return peers_->logs_retries(now) ? Retry::refused_first : Retry::refused;
+}
+
 void RoundRobin::clear_tried() {
   first_tried_ = 0;
   if (group_->size() > 64) more_tried_.assign((group_->size() - 1) / 64, 0);
@@ -120,7 +140,7 @@ void RoundRobin::clear_tried() {
 const Selection::Peer* RoundRobin::use(WeightedPeer& peer) {
   current_began_ = clock_.now_milliseconds();
   PeerSet::add_connection(peer, current_began_);
-  current_ = &peer;
+  current_ = last_ = &peer;
   return &peer.shown;
 }
 

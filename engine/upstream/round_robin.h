@@ -39,10 +39,11 @@ class RoundRobin : public Selection, public Pooled {
   }
   uint32_t tries_left() const final { return tries_; }
   void limit_tries(uint32_t limit) final { tries_ = limit < tries_ ? limit : tries_; }
-  void give_try_back() final { ++tries_; }
   const StickyName* sticky_name() const final;
   // The peer that `subject` is bound to is tried first. Before anything else.
   void bind(const Subject& subject);
+  void give_try_back() final;
+  Retry take_retry() final;
 
  protected:
   using Group = std::vector<WeightedPeer>;
@@ -105,6 +106,7 @@ class RoundRobin : public Selection, public Pooled {
   uint64_t first_tried_ = 0;  // bit per peer of the group
   std::vector<uint64_t> more_tried_;
   WeightedPeer* current_ = nullptr;
+  WeightedPeer* last_ = nullptr;  // that was in use; of the group
   uint64_t current_began_ = 0;
   uint64_t header_milliseconds_ = 0, last_byte_milliseconds_ = 0;
   static constexpr uint32_t kNone = UINT32_MAX;
@@ -112,6 +114,7 @@ class RoundRobin : public Selection, public Pooled {
   uint32_t tried_backup_ = kNone;  // bound peer, tried before the backup group's turn
   uint32_t tries_;
   bool timed_ = false;
+  bool counted_ = false;  // as a request of the retry budget
 };
 
 // By Cluster::balancing. What it needs of `subject` is asked now.

@@ -32,6 +32,7 @@ struct Runtime::Implementation {
     Ref<PeerSet> peers;
     uint64_t peers_version = 0;  // of `following` that they were made from
     std::unique_ptr<FollowedCluster> following;
+    std::vector<Server> named;  // servers of the configuration in force whose names were found
     std::unique_ptr<Pool> pool;
     Ref<Queue> queue;
   };
@@ -89,11 +90,18 @@ Queue& Runtime::queue(const Cluster& cluster) {
 
 namespace {
 
-// nginx's line, in the log of the configuration in force.
-void log_failed(void* of, const std::string& host, int error, const char* text) {
+// In the log of the configuration in force.
+void tell(void* of, Severity severity, const std::string& text) {
   const auto& runtime = *static_cast<Runtime*>(of);
-  if (!runtime.log_error) return;
-  runtime.log_error(host + " could not be resolved (" + std::to_string(error) + ": " + text + ")");
+  if (runtime.log) runtime.log(severity, text);
+}
+
+std::vector<Server> named_servers(const Cluster& cluster) {
+  std::vector<Server> named;
+  for (const Server& server : cluster.servers) {
+    if (!server.host.empty() && !server.addresses.empty()) named.push_back(server);
+  }
+  return named;
 }
 
 }  // namespace
@@ -102,16 +110,23 @@ void Runtime::follow(const std::vector<const Cluster*>& clusters) {
   Worker& worker = implementation_->worker;
   std::vector<const Implementation::Entry*> used;
   for (const Cluster* cluster : clusters) {
-    const auto& servers = cluster->servers;
-    if (std::none_of(servers.begin(), servers.end(), [](const Server& s) { return s.resolve; })) {
-      continue;
+    bool resolve = false, unresolved = false;
+    for (const Server& server : cluster->servers) {
+      resolve = resolve || server.resolve;
+      unresolved = unresolved || server.unresolved;
     }
+    std::vector<Server> named = named_servers(*cluster);
+    if (!resolve && !unresolved && named.empty()) continue;
     Implementation::Entry& entry = implementation_->entry(*cluster);
-    if (!entry.following) {
-      entry.following = std::make_unique<FollowedCluster>(worker.loop, log_failed, this);
+    if (resolve || unresolved) {
+      if (!entry.following) {
+        entry.following = std::make_unique<FollowedCluster>(worker.loop, tell, this);
+      }
+      entry.following->use(*cluster, resolve ? &resolver(cluster->resolver) : nullptr,
+                           unresolved ? &resolver({Resolver::kAsTheSystem}) : nullptr, entry.named);
+      used.push_back(&entry);
     }
-    entry.following->use(*cluster, resolver(cluster->resolver));
-    used.push_back(&entry);
+    entry.named = std::move(named);
   }
   for (auto& [name, entry] : implementation_->entries) {
     if (std::find(used.begin(), used.end(), &entry) == used.end()) entry.following.reset();

@@ -10,6 +10,7 @@
 #include "confparse/ref.h"
 #include "engine/base/md5.h"
 #include "engine/event/timer.h"
+#include "engine/log/severity.h"
 #include "engine/upstream/cluster.h"
 
 namespace weir {
@@ -59,12 +60,17 @@ class Selection {
   // Attempts left, the one in use included.
   virtual uint32_t tries_left() const = 0;
   virtual void limit_tries(uint32_t limit) = 0;
-  // A pooled connection turned out to be closed: that attempt was not one.
+  // A pooled connection turned out to be closed: that attempt was not one, and this peer may be
+  // tried again.
   virtual void give_try_back() = 0;
   // next() has returned null, and one of the peers would do but for its max_conns.
   virtual bool busy() { return false; }
   // Of the peer in use, where the group is `sticky`; else null. Lives as long as the Selection.
   virtual const StickyName* sticky_name() const { return nullptr; }
+  // Before another attempt follows one that failed: does the cluster's `retry_budget` allow it?
+  // refused_first: no, and this is the moment to log it.
+  enum class Retry : uint8_t { granted, refused, refused_first };
+  virtual Retry take_retry() { return Retry::granted; }
 };
 
 class PeerSet;
@@ -136,15 +142,16 @@ class Runtime {
   Queue& queue(const Cluster& cluster);
 
   // Before a configuration with these clusters is in force: follows the names of their servers
-  // with `resolve`, so that requests find their addresses; and no others from now on.
+  // with `resolve`, and those that were not found, so that requests find their addresses; and no
+  // others from now on.
   void follow(const std::vector<const Cluster*>& clusters);
   // From now on the health checks of these clusters are done (or another worker watched while it
   // does them), and no others. The clusters are the generation's.
   void check(const Ref<Generation>& generation, const std::vector<const Cluster*>& clusters);
   // The peers of a cluster of the generation in force, as they are known now.
   Ref<PeerSet> peers(const Cluster& cluster);
-  // Lines about names that cannot be resolved (level error).
-  std::function<void(const std::string& text)> log_error;
+  // Lines about names.
+  std::function<void(Severity severity, const std::string& text)> log;
 
   // For a group made for one request (resolved at run time): nothing is remembered.
   std::unique_ptr<Selection> select_once(const Cluster& cluster);

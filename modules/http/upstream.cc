@@ -70,6 +70,8 @@ constexpr Directive kDirectives[] = {
     shared::in_upstream(conf::kUpstream, shared::kLeastConnectionsRow),
     shared::in_upstream(conf::kUpstream, shared::kLeastTimeRow),
     shared::in_upstream(conf::kUpstream, shared::kRandomRow),
+    shared::in_upstream(conf::kUpstream, shared::kRetryBudgetRow),
+    shared::in_upstream(conf::kHttp, shared::kStartUnresolvedRow),
     {.name = "keepalive",
      .where = conf::kUpstream,
      .args = {1, 2},

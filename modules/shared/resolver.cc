@@ -2,6 +2,8 @@
 
 #include "confparse/address.h"
 #include "confparse/value.h"
+#include "engine/net/address.h"
+#include "engine/upstream/resolver.h"
 
 namespace weir::shared {
 
@@ -11,7 +13,7 @@ bool read_resolver(conf::Compiler& compiler, const conf::Statement& statement, b
     words.emplace_back("off");
     return true;
   }
-  size_t addresses = 0;
+  bool system = true;
   for (const conf::Word& word : statement.words.subspan(1)) {
     const std::string_view text = word.text;
     const bool is_valid = text.starts_with("valid=");
@@ -31,13 +33,16 @@ bool read_resolver(conf::Compiler& compiler, const conf::Statement& statement, b
                        &word);
         return false;
       }
-      ++addresses;
+      for (const conf::SocketAddress& address : url.addresses) {
+        words.push_back(net::Address::from_bytes(address.bytes).text());
+      }
+      system = false;
+      continue;
     }
     words.emplace_back(text);
   }
-  if (addresses > 0) return true;
-  compiler.error(statement, "no name servers defined");
-  return false;
+  if (system) words.emplace_back(upstream::Resolver::kSystem);
+  return true;
 }
 
 }  // namespace weir::shared

@@ -1,7 +1,9 @@
 #include "modules/shared/upstream.h"
 
+#include <algorithm>
 #include <map>
 
+#include "confparse/setters.h"
 #include "confparse/value.h"
 #include "engine/upstream/zone_room.h"
 
@@ -23,6 +25,10 @@ UpstreamBuilder& upstreams(Compiler& compiler, const Scope& scope) {
   return compiler.state<HttpUpstreams>();
 }
 
+void set_start_unresolved(Compiler& compiler, Scope& scope, const Statement& at) {
+  conf::read_setting(compiler, scope, at, upstreams(compiler, scope).start_unresolved);
+}
+
 void set_upstream(Compiler& compiler, Scope& scope, const Statement& at) {
   auto& builder = upstreams(compiler, scope);
   Cluster* cluster = builder.define(compiler, at, at.argument(0));
@@ -35,6 +41,7 @@ void set_upstream(Compiler& compiler, Scope& scope, const Statement& at) {
   builder.block.zone_kind = builder.block.is_stream ? "stream upstream 2" : "http upstream 2";
   Scope inner(scope.context() == conf::kStream ? conf::kStreamUpstream : conf::kUpstream, &scope);
   compiler.visit(*at.block, inner);
+  builder.add_unresolved(std::move(builder.block.unresolved));
   builder.current = nullptr;
   builder.block.cluster = nullptr;
   if (cluster->servers.empty()) {
@@ -158,7 +165,20 @@ void UpstreamBuilder::check_zones(Compiler& compiler) const {
   }
 }
 
+namespace {
+
+bool any_unresolved(const Cluster& cluster) {
+  return std::any_of(cluster.servers.begin(), cluster.servers.end(),
+                     [](const Server& server) { return server.unresolved; });
+}
+
+}  // namespace
+
 void UpstreamBuilder::complete(Compiler& compiler, const ResolverSettings& resolver) {
+  for (const UpstreamBlock::Unresolved& server : unresolved_) {
+    compiler.late_error(server.at->number, 0, server.text, server.at, {},
+                        start_unresolved ? Severity::warn : Severity::emerg);
+  }
   for (Entry& entry : entries_) {
     Cluster& cluster = *entry.cluster;
     if (entry.defined) {
@@ -169,6 +189,9 @@ void UpstreamBuilder::complete(Compiler& compiler, const ResolverSettings& resol
                        "Every server of it is a backup.");
       }
       check_resolve(compiler, entry, resolver);
+      if (any_unresolved(cluster) && cluster.resolver_timeout < 0) {
+        cluster.resolver_timeout = resolver.timeout;
+      }
       continue;
     }
     if (entry.port == 0 && !cluster.host.starts_with("unix:")) {
@@ -179,13 +202,20 @@ void UpstreamBuilder::complete(Compiler& compiler, const ResolverSettings& resol
     }
     if (!cluster.servers.empty()) continue;
     const auto answer = compiler.world().resolve(cluster.host, entry.port);
-    if (!answer.ok() || answer.value.empty()) {
-      compiler.error(*entry.at, "host not found in upstream \"" + cluster.host + "\"", {},
-                     &entry.at->words[1]);
-      continue;
-    }
     Server server;
     server.name = cluster.host;
+    server.host = cluster.host;
+    server.port = entry.port;
+    if (!answer.ok() || answer.value.empty()) {
+      const std::string text = "host not found in upstream \"" + cluster.host + "\"";
+      if (!start_unresolved) {
+        compiler.error(*entry.at, text, {}, &entry.at->words[1]);
+        continue;
+      }
+      compiler.warn(*entry.at, text, {}, &entry.at->words[1]);
+      server.unresolved = true;
+      cluster.resolver_timeout = resolver.timeout;
+    }
     for (const conf::SocketAddress& address : answer.value) {
       server.addresses.push_back(net::Address::from_bytes(address.bytes));
     }

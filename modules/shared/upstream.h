@@ -33,6 +33,10 @@ class UpstreamBuilder : public conf::CompilerState {
   // For an upstream block. Null after an error.
   upstream::Cluster* define(conf::Compiler& compiler, const conf::Statement& at,
                             std::string_view name);
+  // Of a block that was read.
+  void add_unresolved(std::vector<UpstreamBlock::Unresolved> servers) {
+    for (auto& server : servers) unresolved_.push_back(std::move(server));
+  }
   // Of the subsystem's block, for servers with `resolve`.
   struct ResolverSettings {
     const std::vector<std::string>& words;
@@ -46,6 +50,7 @@ class UpstreamBuilder : public conf::CompilerState {
   upstream::Cluster* current = nullptr;  // whose block is being visited
   UpstreamBlock block;                   // the same, for its lines
   bool keepalive_seen = false;           // in that block
+  bool start_unresolved = false;         // names that are not found do not stop the start
 
  protected:
   explicit UpstreamBuilder(bool is_stream) : is_stream_(is_stream) {}
@@ -64,6 +69,7 @@ class UpstreamBuilder : public conf::CompilerState {
   const bool is_stream_;
   Clusters* clusters_ = nullptr;
   std::vector<Entry> entries_;
+  std::vector<UpstreamBlock::Unresolved> unresolved_;
 };
 
 class HttpUpstreams final : public UpstreamBuilder {
@@ -86,6 +92,7 @@ void complete_upstreams(conf::Compiler& compiler, conf::Scope& root) {
 UpstreamBuilder& upstreams(conf::Compiler& compiler, const conf::Scope& scope);
 
 // Setters.
+void set_start_unresolved(conf::Compiler&, conf::Scope&, const conf::Statement&);
 void set_upstream(conf::Compiler&, conf::Scope&, const conf::Statement&);
 // A line of the block.
 template <void (*Read)(conf::Compiler&, UpstreamBlock&, const conf::Statement&)>
@@ -113,7 +120,7 @@ inline constexpr conf::Directive kServerRow = {
     .set = set_in_upstream<read_server>,
     .doc =
         "Adds a server to the group: weight=, max_conns=, max_fails=, fail_timeout=, backup, "
-        "down, resolve, slow_start=; in http route=, drain."};
+        "down, resolve, service=, slow_start=; in http route=, drain."};
 inline constexpr conf::Directive kZoneRow = {
     .name = "zone",
     .args = {1, 2},
@@ -123,10 +130,12 @@ inline constexpr conf::Directive kZoneRow = {
     .doc = "Shared memory in which workers keep the servers' failures, connections and turns."};
 inline constexpr conf::Directive kResolverRow = {
     .name = "resolver",
-    .args = {1, conf::kNoLimit},
+    .args = {0, conf::kNoLimit},
     .merge = conf::Merge::own,
     .set = set_in_upstream<read_block_resolver>,
-    .doc = "The name servers that are asked for servers with \"resolve\"."};
+    .doc =
+        "The name servers that are asked for servers with \"resolve\"; without an address the "
+        "system's."};
 inline constexpr conf::Directive kResolverTimeoutRow = {
     .name = "resolver_timeout",
     .args = {1, 1},
@@ -172,5 +181,24 @@ inline constexpr conf::Directive kRandomRow = {
     .set = set_in_upstream<read_random>,
     .doc =
         "Chooses a server by chance; with \"two\", the one of two with fewer requests under way."};
+
+inline constexpr conf::Directive kRetryBudgetRow = {
+    .name = "retry_budget",
+    .args = {1, 3},
+    .merge = conf::Merge::own,
+    .set = set_in_upstream<read_retry_budget>,
+    .doc =
+        "Limits further attempts of requests that failed to a share of the requests: PERCENT% "
+        "[min=RATE] [window=TIME]."};
+inline constexpr conf::Directive kStartUnresolvedRow = {
+    .name = "upstream_start_unresolved",
+    .args = {1, 1},
+    .form = conf::Form::flag,
+    .initial = "off",
+    .merge = conf::Merge::own,
+    .set = set_start_unresolved,
+    .doc =
+        "Starts although names of upstream servers are not found, and asks for them until they "
+        "are."};
 
 }  // namespace weir::shared

@@ -59,6 +59,10 @@ bool read_parameter(const UpstreamBlock& block, std::string_view text, Server& s
     server.slow_start_milliseconds = static_cast<uint64_t>(*value);
     return true;
   }
+  if (text.starts_with("service=")) {
+    server.service = text.substr(8);
+    return true;
+  }
   if (block.is_stream) return false;
   if (text == "drain") return server.drain = true;
   if (text.starts_with("route=")) {
@@ -71,6 +75,26 @@ bool read_parameter(const UpstreamBlock& block, std::string_view text, Server& s
 void refuse_slow_start(Compiler& compiler, const Statement& at, const conf::Word& word) {
   compiler.error(at, "balancing method does not support parameter \"slow_start\"",
                  "hash, ip_hash and random choose without looking at it", &word);
+}
+
+// What `service=` asks of the rest of its line.
+bool check_service(Compiler& compiler, const Server& server, const conf::Url& url,
+                   const Statement& at) {
+  const std::string what = "service upstream \"" + url.text + "\" ";
+  if (!server.resolve) {
+    compiler.error(at, what + "requires \"resolve\" parameter");
+    return false;
+  }
+  if (!url.no_port) {
+    compiler.error(at, what + "may not have port", "The records of the service say it.",
+                   &at.words[1]);
+    return false;
+  }
+  if (url.kind != conf::Url::Kind::name) {
+    compiler.error(at, what + "requires domain name", {}, &at.words[1]);
+    return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -87,6 +111,9 @@ void read_server(Compiler& compiler, UpstreamBlock& block, const Statement& at) 
     if (at.argument(i).starts_with("slow_start=") && !block.backup_allowed) {
       return refuse_slow_start(compiler, at, at.words[i + 1]);
     }
+    if (at.argument(i) == "service=") {
+      return compiler.error(at, "service name is empty", {}, &at.words[i + 1]);
+    }
     if (!read_parameter(block, at.argument(i), server)) {
       return compiler.invalid_parameter(at, at.words[i + 1]);
     }
@@ -96,12 +123,16 @@ void read_server(Compiler& compiler, UpstreamBlock& block, const Statement& at) 
   rules.no_resolve = server.resolve;
   const conf::Url url = conf::parse_url(compiler.world(), at.argument(0), rules);
   if (!url.ok()) {
-    return compiler.error(at, url.problem + " in upstream \"" + url.text + "\"", {}, &at.words[1]);
+    const std::string text = url.problem + " in upstream \"" + url.text + "\"";
+    if (url.problem != "host not found") return compiler.error(at, text, {}, &at.words[1]);
+    block.unresolved.push_back({&at, text});
+    server.unresolved = true;
   }
-  if (block.is_stream && url.no_port) {
+  if (block.is_stream && url.no_port && server.service.empty()) {
     return compiler.error(at, "no port in upstream \"" + url.text + "\"",
                           "There is no usual port here: write host:port.", &at.words[1]);
   }
+  if (!server.service.empty() && !check_service(compiler, server, url, at)) return;
   if (url.kind == conf::Url::Kind::name) {
     server.host = url.host;
     server.port = url.port;
@@ -148,6 +179,42 @@ void read_block_resolver_timeout(Compiler& compiler, UpstreamBlock& block, const
     return compiler.error(at, "\"resolver_timeout\" directive invalid value", {}, &at.words[1]);
   }
   if (block.cluster) block.cluster->resolver_timeout = *value;
+}
+
+void read_retry_budget(Compiler& compiler, UpstreamBlock& block, const Statement& at) {
+  constexpr std::string_view kForm = "retry_budget PERCENT% [min=RATEr/s] [window=TIME]";
+  constexpr int64_t kMostPercent = 1000;
+  constexpr int64_t kMostRate = 1'000'000;
+  constexpr int64_t kMostWindow = 3'600'000;
+  upstream::RetryBudget budget;
+  budget.enabled = true;
+  std::string_view share = at.argument(0);
+  const bool is_share = share.ends_with('%');
+  if (is_share) share.remove_suffix(1);
+  const auto percent = conf::parse_number(share);
+  if (!is_share || !percent || *percent > kMostPercent) {
+    return compiler.invalid_parameter(at, at.words[1], std::string(kForm));
+  }
+  budget.percent = static_cast<uint32_t>(*percent);
+  for (size_t i = 1; i < at.argument_count(); ++i) {
+    std::string_view text = at.argument(i);
+    bool ok = false;
+    if (text.starts_with("min=")) {
+      text.remove_prefix(4);
+      const int64_t per_minute = text.ends_with("r/m") ? 60 : 1;
+      const bool is_rate = text.ends_with("r/s") || text.ends_with("r/m");
+      if (is_rate) text.remove_suffix(3);
+      const auto rate = conf::parse_number(text);
+      ok = is_rate && rate && *rate <= kMostRate;
+      if (ok) budget.least_per_thousand_seconds = static_cast<uint32_t>(*rate * 1000 / per_minute);
+    } else if (text.starts_with("window=")) {
+      const auto time = conf::parse_milliseconds(text.substr(7));
+      ok = time && *time >= 1000 && *time <= kMostWindow;
+      if (ok) budget.window_milliseconds = static_cast<uint32_t>(*time);
+    }
+    if (!ok) return compiler.invalid_parameter(at, at.words[i + 1], std::string(kForm));
+  }
+  if (block.cluster) block.cluster->retry_budget = budget;
 }
 
 void set_method(Compiler& compiler, UpstreamBlock& block, const Statement& at, Method method,

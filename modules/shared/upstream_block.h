@@ -1,6 +1,8 @@
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "confparse/compiler.h"
 #include "engine/upstream/cluster.h"
@@ -17,11 +19,20 @@ struct UpstreamBlock {
   bool method_seen = false;
   bool backup_allowed = true;  // and slow_start
   bool is_stream = false;
+  // Servers whose names were not found, and nginx's words for it. What comes of that is settled at
+  // the end: `upstream_start_unresolved` may come later.
+  struct Unresolved {
+    const conf::Statement* at;
+    std::string text;
+  };
+  std::vector<Unresolved> unresolved;
 };
 
 // server ADDRESS [weight=] [max_conns=] [max_fails=] [fail_timeout=] [backup] [down] [resolve]
-// [slow_start=]; in http [route=] [drain]
+// [service=] [slow_start=]; in http [route=] [drain]
 void read_server(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);
+// retry_budget PERCENT% [min=RATE] [window=TIME]
+void read_retry_budget(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);
 // resolver ADDRESS …, resolver_timeout TIME
 void read_block_resolver(conf::Compiler& compiler, UpstreamBlock& block, const conf::Statement& at);
 void read_block_resolver_timeout(conf::Compiler& compiler, UpstreamBlock& block,

@@ -176,6 +176,14 @@ void ProxyRun::attempt_failed() {
   if (!settings_.next_upstream || late || selection_->tries_left() == 0) {
     return session_.finish(502);
   }
+  const upstream::Selection::Retry answer = selection_->take_retry();
+  if (answer != upstream::Selection::Retry::granted) {
+    record_.retry_refused = true;
+    if (answer == upstream::Selection::Retry::refused_first) {
+      session_.log(Severity::warn, "upstream retry budget is exhausted");
+    }
+    return session_.finish(502);
+  }
   next();
 }
 

@@ -29,6 +29,8 @@ constexpr Directive kDirectives[] = {
     shared::in_upstream(conf::kStreamUpstream, shared::kLeastConnectionsRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kLeastTimeRow),
     shared::in_upstream(conf::kStreamUpstream, shared::kRandomRow),
+    shared::in_upstream(conf::kStreamUpstream, shared::kRetryBudgetRow),
+    shared::in_upstream(conf::kStream, shared::kStartUnresolvedRow),
 };
 
 using AppendFact = void (*)(std::string&, const UpstreamAttempt&);
@@ -68,6 +70,11 @@ void append_time(std::string& text, const UpstreamAttempt& attempt) {
   text += std::to_string(time / 1000) + "." + std::string(3 - rest.size(), '0') + rest;
 }
 
+Value retry_refused(VariableSource& source, const Variable&) {
+  const auto* record = session_of(source).peek<UpstreamRecord>();
+  return record && record->retry_refused ? Value::of("1") : Value::none();
+}
+
 constexpr Definition kVariables[] = {
     {.name = "upstream_addr", .get = list<append_address>, .cacheable = false},
     {.name = "upstream_bytes_sent",
@@ -85,6 +92,7 @@ constexpr Definition kVariables[] = {
     {.name = "upstream_bytes_received",
      .get = list<append_number<&UpstreamAttempt::bytes_received>>,
      .cacheable = false},
+    {.name = "upstream_retry_refused", .get = retry_refused, .cacheable = false},
 };
 
 void prepare(Compiler& compiler, Scope&) {

@@ -19,6 +19,7 @@ struct UpstreamAttempt {
 // The facts behind $upstream_…, of every attempt in order. A context of the session.
 struct UpstreamRecord {
   std::vector<UpstreamAttempt> attempts;
+  bool retry_refused = false;  // by `retry_budget`
 };
 
 }  // namespace weir::stream

@@ -1,5 +1,6 @@
 // DNS answers: a name server on loopback answers every question with the input, behind the
-// question's own number (and behind the question itself, unless the first byte says otherwise).
+// question's own number (and behind the question itself, unless the first byte says otherwise). The
+// second bit of that byte asks for the records of a service.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -65,10 +66,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1 || size > 4096) return 0;
   static Loop loop;
   static Server server;
+  const ServiceAnswer parsed = parse_service_answer(data + 1, size - 1);
+  require(parsed.records.size() <= kMostServiceRecords);
   Resolver resolver(loop, {server.text, "ipv6=off"});
   Event event(loop);
   Resolver::Question question(event);
-  resolver.ask(question, "name.test");
+  const bool service = data[0] & 2;
+  if (service) {
+    resolver.ask_service(question, "_http._tcp.name.test");
+  } else {
+    resolver.ask(question, "name.test");
+  }
   const std::string_view input(reinterpret_cast<const char*>(data) + 1, size - 1);
   for (int tries = 0; tries < 4 && !question.done(); ++tries) {
     if (!server.answer((data[0] & 1) == 0, input)) break;
@@ -78,7 +86,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (!question.done()) return 0;
   const Resolution& answer = question.answer();
-  require(answer.error != 0 || !answer.addresses.empty());
+  require(answer.error != 0 || !(service ? answer.records.empty() : answer.addresses.empty()));
+  require(answer.records.size() <= kMostServiceRecords);
   require(answer.addresses.size() <= 64);
   for (const net::Address& address : answer.addresses) require(!address.host_text().empty());
   // Remembered or not, it can be asked for again.

@@ -562,5 +562,6 @@ DECLARED = [
     (r"^proxy_protocol/stream/", "1.31.0: v2 beside on and off"),
     (r"address and port pair", "1.25.5: servers of stream share addresses"),
     (r'in resolver "ipv4=off"', "1.23.1: ipv4="),
+    (r'no name servers defined|invalid number of arguments in "resolver"', "without an address the system's name servers"),
     (r"accept filters", "the same line as a warning: nginx says [emerg] and goes on"),
 ]

@@ -58,10 +58,10 @@ class Zones(harness.TestCase):
     def status(self, weir, key="a"):
         return get(weir.port(), f"/?k={key}").status
 
-    def zone_path(self, weir):
+    def zone_path(self, weir, zone="rate"):
         folder = f"/proc/{weir.pid}/fd"
         for name in os.listdir(folder):
-            if "weir-zone-rate" in os.readlink(f"{folder}/{name}"):
+            if f"weir-zone-{zone}" in os.readlink(f"{folder}/{name}"):
                 return f"{folder}/{name}"
         self.fail("the master holds no zone")
 
@@ -213,6 +213,48 @@ http {
         self.assertEqual(len(lines), 1, lines)
         self.assertIn(alert, lines[0])
         self.assertIn(f'shared memory zone "rate" was locked by {holder}, it is emptied', lines[0])
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root: reaches into the master's descriptors")
+    def test_who_dies_with_the_lock_of_an_upstream_stops_nobody(self):
+        self.expected_errors = ("was locked by",)
+        text = """
+worker_processes 4;
+events {}
+http {
+    access_log off;
+    upstream app { zone app 64k; server 127.0.0.1:9001; server 127.0.0.1:9002; retry_budget 20%; }
+    server { listen 127.0.0.1:8080 reuseport; location / { proxy_pass http://app; } }
+}
+"""
+        one, two = self.backend("one"), self.backend("two")
+        weir = self.service(text, {9001: one, 9002: two})
+        self.assertEqual({self.status(weir) for _ in range(16)}, {200})
+        ready, told = os.pipe()
+        path = self.zone_path(weir, "app")
+        holder = os.fork()
+        if holder == 0:
+            lock_and_die(path, told)
+        self.assertEqual(os.read(ready, 1), b"x")
+        # Several workers wait for the lock while its holder dies.
+        waiting = []
+        threads = [threading.Thread(target=lambda: waiting.append(self.status(weir))) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+        for thread in threads:
+            thread.join()
+        os.close(ready)
+        os.close(told)
+        self.assertEqual(waiting, [200] * 12)
+        before = len(one.requests), len(two.requests)
+        self.assertEqual({self.status(weir) for _ in range(16)}, {200})
+        self.assertGreater(len(one.requests), before[0])
+        self.assertGreater(len(two.requests), before[1])
+        lines = [line for line in weir.errors().splitlines() if "was locked by" in line]
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("[alert]", lines[0])
+        self.assertIn(f'shared memory zone "app" was locked by {holder}, it is emptied', lines[0])
 
 
 if __name__ == "__main__":

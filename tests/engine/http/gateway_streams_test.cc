@@ -324,6 +324,34 @@ TEST_CASE("streams: what the peer did not process is sent again, whatever the me
   }
 }
 
+TEST_CASE("streams: a kept connection that goes is no failure of its server") {
+  Gateway gateway;
+  gateway.group.servers[0].max_fails = 1;
+  gateway.group.servers.push_back(gateway.group.servers[0]);
+  gateway.group.servers[1].down = true;  // with one server nothing would be counted
+  Client& one = gateway.get("/1");
+  auto server = gateway.accept();
+  server->answer(server->request("/1"), "first!");
+  CHECK(contains(receive_until(one, "0\r\n\r\n"), "first!"));
+  Client& two = gateway.get("/2");
+  server->request("/2");
+  SECTION("GOAWAY") {
+    server->goaway(1);
+  }
+  SECTION("closed") {
+    server->peer->close();
+  }
+  SECTION("reset") {
+    server->peer->reset();
+  }
+  const auto next = gateway.accept();
+  next->answer(next->request("/2"), "second!");
+  CHECK(contains(receive_until(two, "0\r\n\r\n"), "second!"));
+  Client& three = gateway.get("/3");
+  next->answer(next->request("/3"), "third!");
+  CHECK(contains(receive_until(three, "0\r\n\r\n"), "third!"));
+}
+
 TEST_CASE("streams: GOAWAY lets what is under way end, and new requests go elsewhere") {
   Gateway gateway;
   Client& one = gateway.get("/1");

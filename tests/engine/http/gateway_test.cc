@@ -541,3 +541,83 @@ TEST_CASE("gateway: a response head over the buffer is refused") {
   peer->send("HTTP/1.1 200 OK\r\nX-A: " + std::string(2000, 'a') + "\r\n\r\n");
   CHECK(status_of(receive_until(client, "\r\n\r\n")) == "502");
 }
+
+TEST_CASE("gateway: a kept connection that closes is no failure of its server") {
+  Gateway gateway;
+  Backend backend(gateway.rig.loop);
+  Backend other(gateway.rig.loop);
+  gateway.serve(backend).max_fails = 1;
+  gateway.serve(other).down = true;  // with one server nothing would be counted
+  SECTION("whatever the retry budget") {
+    gateway.group.retry_budget.enabled = true;
+    gateway.group.retry_budget.least_per_thousand_seconds = 0;
+  }
+  SECTION("without one") {}
+  Client& client = gateway.ask(kGet);
+  auto peer = backend.accept();
+  // Again and again: no try is used up, and the server is never taken out.
+  for (int i = 0; i < 4; ++i) {
+    peer->until("\r\n\r\n");
+    peer->send(kOk);
+    CHECK(status_of(receive_until(client, "ok")) == "200");
+    client.send(kGet);
+    peer->until("\r\n\r\n");
+    peer->close();
+    peer = backend.accept();
+  }
+  peer->until("\r\n\r\n");
+  peer->send(kOk);
+  CHECK(status_of(receive_until(client, "ok")) == "200");
+  CHECK(attempts.size() == 2);
+  // A new connection that closes is one.
+  client.send("GET /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  peer->until("\r\n\r\n");
+  peer->close();
+  peer = backend.accept();
+  peer->until("\r\n\r\n");
+  peer->close();
+  CHECK(status_of(receive_until(client, "\r\n\r\n")) == "502");
+  Client& next = gateway.ask(kGet);
+  CHECK(status_of(receive_until(next, "\r\n\r\n")) == "502");
+  CHECK_FALSE(backend.waiting());
+}
+
+TEST_CASE("gateway: retries stay in their budget") {
+  Gateway gateway;
+  Backend one(gateway.rig.loop), two(gateway.rig.loop);
+  gateway.serve(one).max_fails = 0;
+  gateway.serve(two).max_fails = 0;
+  gateway.group.retry_budget.enabled = true;
+  gateway.group.retry_budget.percent = 50;
+  gateway.group.retry_budget.least_per_thousand_seconds = 0;
+  gateway.group.keepalive.enabled = false;
+  std::string expected;
+  SECTION("of connections that fail") {
+    expected = "502";
+  }
+  SECTION("of answers that another server might do better") {
+    gateway.allow(NextUpstream::http_503);
+    expected = "503";
+  }
+  const auto fail = [&](Backend& backend) {
+    const auto peer = backend.accept();
+    peer->until("\r\n\r\n");
+    if (expected == "503") peer->send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+    peer->close();
+  };
+  // Half a retry for the first request, one for the second, none for the third.
+  Client& first = gateway.ask(kGet);
+  fail(one);
+  CHECK(status_of(receive_until(first, "\r\n\r\n")) == expected);
+  CHECK(attempts.size() == 1);
+  Client& second = gateway.ask(kGet);
+  fail(two);
+  const auto answering = one.accept();
+  answering->until("\r\n\r\n");
+  answering->send(kOk);
+  CHECK(status_of(receive_until(second, "ok")) == "200");
+  Client& third = gateway.ask(kGet);
+  fail(one);
+  CHECK(status_of(receive_until(third, "\r\n\r\n")) == expected);
+  CHECK(attempts.size() == 1);
+}

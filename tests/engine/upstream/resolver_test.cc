@@ -1,134 +1,48 @@
 #include "engine/upstream/resolver.h"
 
-#include <map>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
 #include <set>
 
 #include "engine/event/loop.h"
-#include "tests/support/loopback.h"
+#include "engine/upstream/system_servers.h"
+#include "tests/engine/upstream/name_server.h"
 
 using namespace weir;
 using namespace weir::upstream;
-using weir::test::run_for;
-using weir::test::run_until;
+using namespace weir::test;
 
 namespace {
 
-constexpr uint16_t kA = 1;
-constexpr uint16_t kAaaa = 28;
-
-std::string number(uint64_t value, int bytes) {
-  std::string text;
-  for (int i = bytes - 1; i >= 0; --i) text.push_back(static_cast<char>(value >> (8 * i) & 0xff));
-  return text;
-}
-
-// What the server says to one name and type.
-struct Answer {
-  int code = 0;  // 3: NXDOMAIN
-  uint32_t ttl = 300;
-  std::vector<std::string> addresses;  // binary
-  bool truncated = false;              // over UDP: only the bit, the rest over TCP
-  bool silent = false;
-};
-
-// A name server on loopback: UDP, and TCP on the same port.
-class NameServer {
+// A file of our own in the place of /etc/resolv.conf.
+class SystemFile {
  public:
-  explicit NameServer(Loop& loop) {
-    udp_ = ::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    // Another process may hold the UDP port of the number that TCP was given.
-    bool bound = false;
-    for (int i = 0; i < 50 && !bound; ++i) {
-      tcp_ = std::make_unique<weir::test::Backend>(loop);
-      const net::Address address = *net::Address::parse(tcp_->text());
-      bound = ::bind(udp_, address.data(), address.size()) == 0;
-    }
-    REQUIRE(bound);
+  SystemFile() : before_(SystemServers::path) {
+    char path[] = "/tmp/weir-resolv-XXXXXX";
+    const int descriptor = ::mkstemp(path);
+    REQUIRE(descriptor >= 0);
+    ::close(descriptor);
+    path_ = path;
+    SystemServers::path = path_.c_str();
   }
-  ~NameServer() { ::close(udp_); }
-  std::string text() const { return tcp_->text(); }
-  void add(const std::string& name, uint16_t type, Answer answer) {
-    answers_[{name, type}] = std::move(answer);
+  ~SystemFile() {
+    SystemServers::path = before_;
+    ::unlink(path_.c_str());
   }
-  void add(const std::string& name, std::vector<std::string> v4, uint32_t ttl = 300) {
-    Answer answer;
-    answer.ttl = ttl;
-    answer.addresses = std::move(v4);
-    add(name, kA, answer);
+  // As resolvconf and others do: a new file takes the place of the old one.
+  void write(const std::string& text) {
+    const std::string other = path_ + ".new";
+    std::ofstream(other) << text;
+    REQUIRE(::rename(other.c_str(), path_.c_str()) == 0);
   }
-  // Answers what has come.
-  void serve() {
-    char buffer[1500];
-    sockaddr_storage from{};
-    socklen_t size = sizeof from;
-    for (;;) {
-      const ssize_t count =
-          ::recvfrom(udp_, buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&from), &size);
-      if (count <= 0) break;
-      const std::string reply = answer({buffer, static_cast<size_t>(count)}, false);
-      if (reply.empty()) continue;
-      ::sendto(udp_, reply.data(), reply.size(), 0, reinterpret_cast<sockaddr*>(&from), size);
-    }
-    if (tcp_->waiting()) connections_.push_back(tcp_->accept());
-    for (const auto& connection : connections_) {
-      connection->take();
-      std::string& text = connection->received;
-      if (text.size() < 2) continue;
-      const size_t length =
-          static_cast<unsigned char>(text[0]) * 256u + static_cast<unsigned char>(text[1]);
-      if (text.size() < length + 2) continue;
-      const std::string reply = answer(text.substr(2, length), true);
-      text.erase(0, length + 2);
-      connection->send(number(reply.size(), 2) + reply);
-    }
-  }
-
-  int questions = 0;
-  int over_tcp = 0;
+  void remove() { ::unlink(path_.c_str()); }
 
  private:
-  std::string answer(const std::string& query, bool tcp) {
-    ++questions;
-    over_tcp += tcp;
-    std::string name;
-    size_t at = 12;
-    while (at < query.size() && query[at] != 0) {
-      if (!name.empty()) name += '.';
-      const auto length = static_cast<uint8_t>(query[at]);
-      name += query.substr(at + 1, length);
-      at += length + 1;
-    }
-    const std::string question = query.substr(12, at + 5 - 12);
-    const auto type = static_cast<uint16_t>(static_cast<unsigned char>(query[at + 1]) * 256 +
-                                            static_cast<unsigned char>(query[at + 2]));
-    const auto known = answers_.find({name, type});
-    Answer said;
-    if (known != answers_.end()) said = known->second;
-    // A name that has another type only: no error, no address.
-    if (known == answers_.end() && !answers_.count({name, kA}) && !answers_.count({name, kAaaa}))
-      said.code = 3;
-    if (said.silent) return {};
-    const bool cut = said.truncated && !tcp;
-    if (cut) said.addresses.clear();
-    const auto flags = static_cast<uint64_t>(0x8180 | (cut ? 0x200 : 0) | said.code);
-    std::string reply = query.substr(0, 2) + number(flags, 2) + number(1, 2) +
-                        number(said.addresses.size(), 2) + number(0, 4) + question;
-    for (const std::string& address : said.addresses) {
-      reply += "\xc0\x0c" + number(type, 2) + number(1, 2) + number(said.ttl, 4) +
-               number(address.size(), 2) + address;
-    }
-    return reply;
-  }
-
-  std::unique_ptr<weir::test::Backend> tcp_;
-  int udp_ = -1;
-  std::map<std::pair<std::string, uint16_t>, Answer> answers_;
-  std::vector<std::unique_ptr<weir::test::Peer>> connections_;
+  const char* before_;
+  std::string path_;
 };
-
-std::string v4(int a, int b, int c, int d) {
-  return {static_cast<char>(a), static_cast<char>(b), static_cast<char>(c), static_cast<char>(d)};
-}
 
 struct Rig {
   Resolver& resolver(std::vector<std::string> words = {"ipv6=off"}) {
@@ -336,4 +250,158 @@ TEST_CASE("resolver: questions under way when it goes") {
   rig.made->ask(question, "one.test");
   rig.made.reset();
   CHECK_FALSE(question.done());
+}
+
+TEST_CASE("resolver: a name server on IPv6, with a port") {
+  Loop loop;
+  NameServer server("[::1]:0");
+  REQUIRE(server.is_open());
+  server.add("one.test", {v4(10, 0, 0, 1)});
+  Resolver resolver(loop, {"ipv6=off", server.text()});
+  Event event(loop);
+  Resolver::Question question(event);
+  resolver.ask(question, "one.test");
+  REQUIRE(run_until(loop, [&] {
+    server.serve();
+    return question.done();
+  }));
+  CHECK(texts(question.answer()) == std::set<std::string>{"10.0.0.1"});
+}
+
+TEST_CASE("resolver: several servers take turns, and a silent one is passed over") {
+  Loop loop;
+  NameServer first(loop), second(loop);
+  for (int i = 0; i < 8; ++i) {
+    const std::string name = "n" + std::to_string(i) + ".test";
+    first.add(name, {v4(10, 0, 0, 1)});
+    second.add(name, {v4(10, 0, 0, 2)});
+  }
+  Resolver resolver(loop, {"ipv6=off", first.text(), second.text()});
+  Event event(loop);
+  std::vector<std::unique_ptr<Resolver::Question>> questions;
+  SECTION("turns") {
+    for (int i = 0; i < 8; ++i) {
+      questions.push_back(std::make_unique<Resolver::Question>(event));
+      resolver.ask(*questions.back(), "n" + std::to_string(i) + ".test");
+    }
+    const auto done = [&] {
+      first.serve();
+      second.serve();
+      return std::all_of(questions.begin(), questions.end(),
+                         [](const auto& question) { return question->done(); });
+    };
+    REQUIRE(run_until(loop, done));
+    CHECK(first.questions == 4);
+    CHECK(second.questions == 4);
+  }
+  SECTION("the first one is silent") {
+    questions.push_back(std::make_unique<Resolver::Question>(event));
+    questions.push_back(std::make_unique<Resolver::Question>(event));
+    resolver.ask(*questions[0], "n0.test");
+    resolver.ask(*questions[1], "n1.test");
+    REQUIRE(run_until(loop, [&] {
+      second.serve();
+      return questions[0]->done() && questions[1]->done();
+    }));
+    CHECK(texts(questions[0]->answer()) == std::set<std::string>{"10.0.0.2"});
+    CHECK(texts(questions[1]->answer()) == std::set<std::string>{"10.0.0.2"});
+  }
+}
+
+TEST_CASE("resolver: the records of a service") {
+  Rig rig;
+  rig.resolver();
+  const auto ask = [&](const std::string& name) {
+    Event event(rig.loop);
+    Resolver::Question question(event);
+    rig.made->ask_service(question, name);
+    REQUIRE(run_until(rig.loop, [&] {
+      rig.server.serve();
+      return question.done();
+    }));
+    return question.answer();
+  };
+  rig.server.add_service("_http._tcp.app.test", 10, 5, 8080, "one.test");
+  rig.server.add_service("_http._tcp.app.test", 20, 0, 8081, "two.test", 60);
+  const Resolution answer = ask("_http._tcp.app.test");
+  CHECK(answer.error == 0);
+  REQUIRE(answer.records.size() == 2);
+  CHECK(answer.records[0].target == "one.test");
+  CHECK(answer.records[0].priority == 10);
+  CHECK(answer.records[0].weight == 5);
+  CHECK(answer.records[0].port == 8080);
+  CHECK(answer.records[1].target == "two.test");
+  CHECK(answer.lifetime_milliseconds <= 60'000);
+  CHECK(answer.lifetime_milliseconds > 50'000);
+  // Remembered, and not mixed up with addresses of the same name.
+  const int questions = rig.server.questions;
+  CHECK(ask("_HTTP._tcp.app.test.").records.size() == 2);
+  CHECK(rig.server.questions == questions);
+  CHECK(rig.ask("_http._tcp.app.test").error == 3);
+  CHECK(ask("_none._tcp.app.test").error == 3);
+}
+
+TEST_CASE("resolver: without an address the system's name servers, followed as they change") {
+  SystemFile file;
+  Loop loop;
+  // The file has no ports: these need the right to port 53, and addresses that nobody else has.
+  const auto own = [](int last) {
+    const int number = static_cast<int>(getpid());
+    return "127." + std::to_string(64 + number / 65536 % 128) + "." +
+           std::to_string(number / 256 % 256) + "." + std::to_string(number % 128 + 128 * last);
+  };
+  NameServer first(own(0) + ":53"), second(own(1) + ":53");
+  if (!first.is_open() || !second.is_open()) {
+    WARN("port 53 is not to be had");
+    return;
+  }
+  first.add("one.test", {v4(10, 0, 0, 1)}, 0);
+  second.add("one.test", {v4(10, 0, 0, 2)}, 0);
+  file.write("nameserver " + own(0) + "\n");
+  Resolver resolver(loop, {"ipv6=off", Resolver::kSystem});
+  Event event(loop);
+  const auto ask = [&](bool first_serves) {
+    Resolver::Question question(event);
+    resolver.ask(question, "one.test");
+    REQUIRE(run_until(loop, [&] {
+      if (first_serves) first.serve();
+      second.serve();
+      return question.done();
+    }));
+    return texts(question.answer());
+  };
+  CHECK(ask(true) == std::set<std::string>{"10.0.0.1"});
+  // A question that the servers of before have not answered goes to those of now.
+  Resolver::Question waiting(event);
+  resolver.ask(waiting, "one.test");
+  run_for(loop, 5);
+  CHECK_FALSE(waiting.done());
+  file.write("# moved\nnameserver " + own(1) + "\n");
+  CHECK(ask(false) == std::set<std::string>{"10.0.0.2"});
+  CHECK(waiting.done());
+  CHECK(first.questions == 1);
+}
+
+TEST_CASE("resolver: what the system's file says") {
+  CHECK(SystemServers::parse("") == "127.0.0.1:53");
+  CHECK(SystemServers::parse("# nameserver 1.1.1.1\nsearch a.test\nnameserver 10.0.0.1\n") ==
+        "10.0.0.1:53");
+  CHECK(SystemServers::parse("nameserver\t10.0.0.1 \r\n  nameserver ::1\nnameserver x\n"
+                             "nameserver 10.0.0.2\nnameserver 10.0.0.3") ==
+        "10.0.0.1:53,[::1]:53,10.0.0.2:53");
+  CHECK(SystemServers::parse("nameserver fe80::1%eth0\nnameserver") == "127.0.0.1:53");
+  SystemFile file;
+  SystemServers servers;
+  file.write("nameserver 10.0.0.1\n");
+  CHECK(servers.changed());
+  CHECK(servers.read() == "10.0.0.1:53");
+  CHECK_FALSE(servers.changed());
+  file.write("nameserver 10.0.0.2\n");
+  CHECK(servers.changed());
+  CHECK_FALSE(servers.changed());
+  CHECK(servers.read() == "10.0.0.2:53");
+  file.remove();
+  CHECK(servers.changed());
+  CHECK_FALSE(servers.changed());
+  CHECK(servers.read() == "127.0.0.1:53");
 }
