@@ -84,7 +84,9 @@ uint64_t Request::request_length() const {
   const ClientBody& body = exchange_->body_;
   if (!body.was_asked_for() || body.was_refused()) return received_->bytes;
   if (body.is_discarding()) return std::max<uint64_t>(body.length_at_discard(), received_->bytes);
-  if (received_->version == Version::http_2) return received_->bytes + body.received();
+  if (received_->version == Version::http_2 || body.length().kind != BodyLength::Kind::chunked) {
+    return received_->bytes + body.received();
+  }
   return std::max<uint64_t>(exchange_->received_, received_->bytes);
 }
 
