@@ -21,6 +21,7 @@ RoundRobin::~RoundRobin() {
 
 const Selection::Peer* RoundRobin::next() {
   const PeerSet::Guard guard(*peers_);
+  if (last_bound_ != kNone) bind_again();
   if (current_) PeerSet::remove_connection(*current_, current_began_);
   current_ = nullptr;
   if (!counted_ && peers_->retry_budget().enabled) {
@@ -165,12 +166,23 @@ WeightedPeer* RoundRobin::take_bound() {
     WeightedPeer& peer = backup ? peers_->backup[index - primary] : peers_->primary[index];
     if (peer.down && !peer.drain) continue;
     if (peers_->single() ? full(peer) || !peer.is_healthy() : !serves(peer, now)) continue;
+    last_bound_ = static_cast<uint32_t>(index);
+    last_bound_tries_ = tries_;
     if (!backup) return take(index, now);
     tried_backup_ = static_cast<uint32_t>(index - primary);
     if (now - peer.state->checked > peer.fail_timeout) peer.state->checked = now;
     return &peer;
   }
   return nullptr;
+}
+
+// The try that the bound peer took was given back: it was none.
+void RoundRobin::bind_again() {
+  if (tries_ == last_bound_tries_) {
+    bound_ = last_bound_;
+    tried_backup_ = kNone;
+  }
+  last_bound_ = kNone;
 }
 
 const Selection::StickyName* RoundRobin::sticky_name() const {

@@ -88,6 +88,7 @@ class RoundRobin : public Selection, public Pooled {
            now - state.checked <= peer.fail_timeout;
   }
   WeightedPeer* take_bound();
+  void bind_again();
   void clear_tried();
   uint64_t& tried(size_t index) { return index < 64 ? first_tried_ : more_tried_[index / 64 - 1]; }
   WeightedPeer* pick_or_stay();
@@ -110,7 +111,9 @@ class RoundRobin : public Selection, public Pooled {
   uint64_t current_began_ = 0;
   uint64_t header_milliseconds_ = 0, last_byte_milliseconds_ = 0;
   static constexpr uint32_t kNone = UINT32_MAX;
-  uint32_t bound_ = kNone;         // in PeerSet::sticky_names
+  uint32_t bound_ = kNone;       // in PeerSet::sticky_names
+  uint32_t last_bound_ = kNone;  // the one that was used last, as bound_
+  uint32_t last_bound_tries_ = 0;
   uint32_t tried_backup_ = kNone;  // bound peer, tried before the backup group's turn
   uint32_t tries_;
   bool timed_ = false;

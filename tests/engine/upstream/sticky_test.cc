@@ -110,6 +110,26 @@ TEST_CASE("sticky: a bound server is tried once", "[upstream]") {
   CHECK(selection->next() == nullptr);
 }
 
+TEST_CASE("sticky: an attempt that was none leaves the binding", "[upstream]") {
+  StickyRig rig(4);
+  SECTION("among the first") {}
+  SECTION("among the backup servers") {
+    rig.cluster.servers[1].backup = true;
+  }
+  auto selection = rig.select(StickyRig::bound("b"));
+  for (int i = 0; i < 3; ++i) {
+    CHECK(Rig::digit(selection->next()) == '2');
+    selection->finish(Selection::Result::released);
+    selection->give_try_back();
+  }
+  CHECK(Rig::digit(selection->next()) == '2');
+  selection->finish(Selection::Result::released);
+  CHECK(Rig::digit(selection->next()) != '2');
+  selection->finish(Selection::Result::released);
+  selection->give_try_back();
+  CHECK(Rig::digit(selection->next()) != '2');
+}
+
 TEST_CASE("sticky: several servers of one name stand in for each other", "[upstream]") {
   StickyRig rig(3);
   rig.cluster.servers[2].route = "b";
