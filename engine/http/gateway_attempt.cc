@@ -87,7 +87,10 @@ GatewayRun::Step GatewayRun::connect(bool kept) {
   auto opened = std::make_unique<UpstreamConnection>(worker_);
   opened->traits = names_.key;
   opened->shareable = plan_.multiplexed;
-  if (plan_.tls) add_tls(*opened, plan_, names_, peer_);
+  if (plan_.tls && !add_tls(*opened, plan_, names_, peer_, problem)) {
+    log(Severity::error, problem);
+    return finish_with(500);
+  }
   const net::ConnectResult result = opened->open(peer_, options);
   if (result.state == net::ConnectResult::State::failed) {
     log(Severity::alert, net::failure_text(result, peer_, options), result.error);

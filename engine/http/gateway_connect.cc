@@ -1,6 +1,7 @@
 #include "engine/http/gateway_connect.h"
 #include "engine/http/request.h"
 #include "engine/tls/context.h"
+#include "engine/tls/credential_cache.h"
 #include "engine/tls/layer.h"
 
 // How the connection to a peer is opened: its socket, and TLS: who the peer should be, and which
@@ -25,11 +26,12 @@ ConnectionNames name_connection(Request& request, const GatewayPlan& plan) {
   Arena& arena = request.arena();
   names.tls_name = without_port(tls.name.empty() ? plan.tls_name : tls.name.evaluate(request));
   if (!tls.certificate.empty()) {
-    names.credential = arena.make<tls::Credential>();
-    names.credential->certificate = tls.certificate.evaluate(request);
-    names.credential->key = tls.certificate_key.evaluate(request);
-    // No certificate then.
-    if (names.credential->certificate.empty()) names.credential = nullptr;
+    const std::string_view certificate = tls.certificate.evaluate(request);
+    if (!certificate.empty()) {
+      names.credential = arena.make<tls::Credential>();
+      names.credential->certificate = tls::full_name(tls.folder, certificate);
+      names.credential->key = tls::full_name(tls.folder, tls.certificate_key.evaluate(request));
+    }
   }
   ArenaText key(arena,
                 plan.traits.size() + tls.context->digest().size() + names.tls_name.size() + 16);
@@ -48,16 +50,23 @@ ConnectionNames name_connection(Request& request, const GatewayPlan& plan) {
   return names;
 }
 
-void add_tls(UpstreamConnection& connection, const GatewayPlan& plan, const ConnectionNames& names,
-             const net::Address& peer) {
+bool add_tls(UpstreamConnection& connection, const GatewayPlan& plan, const ConnectionNames& names,
+             const net::Address& peer, std::string& problem) {
   const UpstreamTls& tls = *plan.tls;
+  tls::LoadedCredential loaded;
+  if (names.credential &&
+      !tls::load_credential(*names.credential, tls.context->options().password_file, tls.cache,
+                            loaded, problem)) {
+    return false;
+  }
   tls::ClientParameters parameters;
   if (tls.send_server_name) parameters.server_name = names.tls_name;
   parameters.verify_name = names.tls_name;
   parameters.alpn = plan.alpn;
   parameters.peer = peer.text();
-  parameters.credential = names.credential;
+  if (names.credential) parameters.credential = &loaded;
   connection.use_tls(std::make_unique<tls::ClientLayer>(tls.context, parameters));
+  return true;
 }
 
 net::ConnectOptions connect_options(Request& request, const GatewaySettings& settings,

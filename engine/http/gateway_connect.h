@@ -21,9 +21,10 @@ struct ConnectionNames {
   tls::Credential* credential = nullptr;
 };
 ConnectionNames name_connection(Request& request, const GatewayPlan& plan);
-// Before open(), where plan.tls is set.
-void add_tls(UpstreamConnection& connection, const GatewayPlan& plan, const ConnectionNames& names,
-             const net::Address& peer);
+// Before open(), where plan.tls is set. False: our own certificate cannot be loaded, which no other
+// peer helps; `problem` is the text for the log.
+bool add_tls(UpstreamConnection& connection, const GatewayPlan& plan, const ConnectionNames& names,
+             const net::Address& peer, std::string& problem);
 // Of the socket. `problem` is set when the bind setting evaluates to no address, which is then left
 // out.
 net::ConnectOptions connect_options(Request& request, const GatewaySettings& settings,

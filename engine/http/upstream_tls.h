@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "confparse/template.h"
+#include "engine/tls/options.h"
 
 namespace weir::tls {
 class ClientContext;
@@ -17,8 +18,11 @@ struct UpstreamTls {
   std::shared_ptr<const tls::ClientContext> context;
   conf::Template name;            // *_ssl_name; empty: the plan's tls_name
   bool send_server_name = false;  // *_ssl_server_name: SNI, unless the name is an address
-  // *_ssl_certificate and its key when they have variables: evaluated for each request.
+  // *_ssl_certificate and its key when they have variables: evaluated for each request, relative to
+  // `folder`, and loaded for each new connection, or taken from *_ssl_certificate_cache.
   conf::Template certificate, certificate_key;
+  std::string folder;
+  tls::CertificateCache cache;
 };
 
 }  // namespace weir::http

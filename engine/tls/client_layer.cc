@@ -1,6 +1,6 @@
 #include <arpa/inet.h>
 
-#include "confparse/worlds.h"
+#include "engine/tls/credential_cache.h"
 #include "engine/tls/error.h"
 #include "engine/tls/files.h"
 #include "engine/tls/layer.h"
@@ -43,27 +43,12 @@ ClientLayer::ClientLayer(std::shared_ptr<const ClientContext> context,
                         static_cast<unsigned>(parameters.alpn.size()));
   }
   if (parameters.credential) {
-    conf::RealWorld world;
-    std::string problem;
-    const auto chain = load_certificate(world, parameters.credential->certificate, problem);
-    const auto key = chain ? load_key(world, parameters.credential->key,
-                                      context_->options().password_file, problem)
-                           : nullptr;
-    if (!key) {
-      fail(Severity::error, std::move(problem));
-      return;
-    }
-    SSL_use_certificate(native_, chain->leaf.get());
-    for (const X509Pointer& each : chain->rest) SSL_add1_chain_cert(native_, each.get());
-    if (SSL_use_PrivateKey(native_, key->key.get()) == 0) {
-      fail(Severity::error, "SSL_use_PrivateKey() failed" + take_errors());
-      return;
-    }
+    if (!use(*parameters.credential)) return;
   }
   if (!context_->options().session_reuse || parameters.peer.empty()) return;
   session_key_ = context_->digest() + parameters.peer + "\n" + parameters.server_name + "\n" +
                  parameters.verify_name + "\n" + parameters.alpn;
-  if (parameters.credential) session_key_ += "\n" + parameters.credential->certificate;
+  if (parameters.credential) session_key_ += "\n" + parameters.credential->chain->digest;
   if (SSL_SESSION* session = ClientSessions::take(session_key_)) {
     SSL_set_session(native_, session);
     SSL_SESSION_free(session);

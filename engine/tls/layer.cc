@@ -5,7 +5,9 @@
 #include <cstring>
 
 #include "engine/tls/context_data.h"
+#include "engine/tls/credential_cache.h"
 #include "engine/tls/error.h"
+#include "engine/tls/files.h"
 #include "engine/tls/material.h"
 #include "engine/tls/socket_bio.h"
 
@@ -143,6 +145,20 @@ void Layer::move_to(Socket& socket) {
   if (!socket_) return;
   socket_ = &socket;
   if (!on_descriptor_) bind_socket(SSL_get_rbio(native_), &socket);
+}
+
+bool Layer::use(const LoadedCredential& credential) {
+  if (SSL_use_certificate(native_, credential.chain->leaf.get()) == 0) {
+    fail(Severity::error, "SSL_use_certificate() failed" + take_errors());
+    return false;
+  }
+  SSL_clear_chain_certs(native_);
+  for (const X509Pointer& each : credential.chain->rest) SSL_add1_chain_cert(native_, each.get());
+  if (SSL_use_PrivateKey(native_, credential.key->key.get()) == 0) {
+    fail(Severity::error, "SSL_use_PrivateKey() failed" + take_errors());
+    return false;
+  }
+  return true;
 }
 
 void Layer::fail(Severity severity, std::string text, int error_number) {

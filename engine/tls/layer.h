@@ -14,15 +14,9 @@ struct ssl_st;
 namespace weir::tls {
 
 class ClientOcsp;
-struct CertificateChain;
-struct PrivateKey;
+struct LoadedCredential;
 
 // A certificate with its key, read.
-struct LoadedCredential {
-  std::shared_ptr<const CertificateChain> chain;
-  std::shared_ptr<const PrivateKey> key;
-};
-
 enum class HandshakeState : uint8_t {
   done,
   would_block,  // call again on either of on_readable() and on_writable()
@@ -77,6 +71,8 @@ class Layer : public net::Layer {
   // fail() as well.
   virtual bool confirm() { return true; }
   void fail(Severity severity, std::string text, int error_number = 0);
+  // Shows this certificate. False: failed.
+  bool use(const LoadedCredential& credential);
   void set_buffer_size(size_t size) {
     if (size > 0) buffer_size_ = static_cast<uint32_t>(size);
   }
@@ -144,10 +140,9 @@ class ServerLayer final : public Layer {
   const std::shared_ptr<const ServerContext>& shared_context() const { return context_; }
   // The one it began with, to whose sessions and tickets it belongs.
   const ServerContext& first_context() const { return *first_context_; }
-  // For load_credentials() (late_credentials.h): reads from the disk, and takes what was read.
-  // False: failure() says why.
-  bool load(const Credential& credential, LoadedCredential& out);
-  bool use(const LoadedCredential& credential);
+  // For load_credentials() (late_credentials.h): loads it (credential_cache.h) and uses it. False:
+  // failure() says why.
+  bool load(const Credential& credential, const CertificateCache& rules);
   // ssl_ocsp: what it found wrong with the client's certificate; empty: nothing.
   const std::string& ocsp_problem() const;
   // The request that is read now may be a replay: $ssl_early_data, 425.
@@ -176,9 +171,8 @@ struct ClientParameters {
   // Whose sessions may be resumed: the peer's address, as text. The context and the names above
   // are part of the key already. Empty: none.
   std::string peer;
-  // proxy_ssl_certificate with variables, evaluated; read from the disk at once. Null: the
-  // context's.
-  const Credential* credential = nullptr;
+  // proxy_ssl_certificate with variables, loaded (credential_cache.h). Null: the context's.
+  const LoadedCredential* credential = nullptr;
 };
 
 // Bytes that came unencrypted are never taken for the peer's: what is in the socket before the

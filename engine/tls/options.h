@@ -33,6 +33,14 @@ struct Credential {
   bool operator==(const Credential&) const = default;
 };
 
+// ssl_certificate_cache and its like: of certificates whose names have variables.
+struct CertificateCache {
+  size_t most = 0;        // 0: off
+  int64_t inactive = 10;  // seconds
+  int64_t valid = 60;
+  bool operator==(const CertificateCache&) const = default;
+};
+
 // ssl_conf_command: names and values of SSL_CONF_cmd.
 using Commands = std::vector<std::pair<std::string, std::string>>;
 

@@ -1,10 +1,9 @@
 #include <cctype>
 
-#include "confparse/worlds.h"
 #include "engine/tls/client_ocsp.h"
 #include "engine/tls/context_data.h"
+#include "engine/tls/credential_cache.h"
 #include "engine/tls/error.h"
-#include "engine/tls/files.h"
 #include "engine/tls/layer.h"
 #include "engine/tls/native.h"
 
@@ -144,30 +143,14 @@ bool ServerLayer::in_early_data() const {
   return SSL_is_init_finished(native_) == 0;
 }
 
-bool ServerLayer::load(const Credential& credential, LoadedCredential& out) {
-  conf::RealWorld world;
+bool ServerLayer::load(const Credential& credential, const CertificateCache& rules) {
   std::string problem;
-  out.chain = load_certificate(world, credential.certificate, problem);
-  if (out.chain) {
-    out.key = load_key(world, credential.key, context_->options().password_file, problem);
-  }
-  if (!out.key) fail(Severity::error, std::move(problem));
-  return out.key != nullptr;
-}
-
-bool ServerLayer::use(const LoadedCredential& credential) {
-  if (SSL_use_certificate(native_, credential.chain->leaf.get()) == 0) {
-    fail(Severity::error, "SSL_use_certificate() failed" + take_errors());
+  LoadedCredential loaded;
+  if (!load_credential(credential, context_->options().password_file, rules, loaded, problem)) {
+    fail(Severity::error, std::move(problem));
     return false;
   }
-  SSL_clear_chain_certs(native_);
-  for (const X509Pointer& certificate : credential.chain->rest)
-    SSL_add1_chain_cert(native_, certificate.get());
-  if (SSL_use_PrivateKey(native_, credential.key->key.get()) == 0) {
-    fail(Severity::error, "SSL_use_PrivateKey() failed" + take_errors());
-    return false;
-  }
-  return true;
+  return use(loaded);
 }
 
 }  // namespace weir::tls

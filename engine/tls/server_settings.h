@@ -9,13 +9,6 @@
 
 namespace weir::tls {
 
-// ssl_certificate_cache: of certificates whose names have variables.
-struct CertificateCache {
-  size_t most = 0;        // 0: off
-  int64_t inactive = 10;  // seconds
-  int64_t valid = 60;
-};
-
 // The settings of a server of http or stream: read by the TLS modules of both (modules/shared/ssl),
 // used when connections are accepted.
 struct ServerSettings {

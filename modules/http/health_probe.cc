@@ -204,7 +204,10 @@ HttpProber::Step HttpProber::open_connection() {
   auto opened = std::make_unique<UpstreamConnection>(worker());
   opened->traits = names.key;
   opened->shareable = plan_->multiplexed;
-  if (plan_->tls) add_tls(*opened, *plan_, names, target().address);
+  if (plan_->tls && !add_tls(*opened, *plan_, names, target().address, problem)) {
+    log(Severity::error, problem);
+    return Step::unknown;
+  }
   const net::ConnectResult result = opened->open(target().address, options);
   if (result.state == net::ConnectResult::State::failed) {
     log(Severity::alert, net::failure_text(result, target().address, options), result.error);

@@ -11,6 +11,8 @@ UpstreamTls make_upstream_tls(conf::Compiler& compiler, const UpstreamTlsSetting
   if (settings.late_certificate()) {
     made.certificate = settings.certificate;
     made.certificate_key = settings.certificate_key;
+    made.folder = settings.folder;
+    made.cache = settings.cache;
   }
   return made;
 }

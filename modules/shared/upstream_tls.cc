@@ -7,11 +7,14 @@
 namespace weir {
 namespace {
 
-// A certificate's or key's name: files are from the folder of the configuration, unless a variable
-// comes first.
-conf::Template read_file_name(conf::Compiler& compiler, const conf::Statement& at) {
+// A certificate's or key's name: files are from the folder of the configuration; which they are,
+// with variables, is known later.
+conf::Template read_file_name(conf::Compiler& compiler, const conf::Statement& at,
+                              UpstreamTlsSettings& settings) {
+  settings.folder = compiler.full_path("x", true);
+  settings.folder.pop_back();
   const std::string_view text = at.argument(0);
-  if (text.empty() || text.starts_with("data:") || text.starts_with('$')) {
+  if (text.empty() || text.starts_with("data:") || text.find('$') != std::string_view::npos) {
     return compiler.make_template(at, at.words[1]);
   }
   return compiler.make_template(at, at.words[1], compiler.full_path(text, true));
@@ -81,12 +84,12 @@ tls::ClientOptions options_of(conf::Compiler& compiler, const UpstreamTlsSetting
 namespace upstream_tls_rows {
 
 void read_certificate(Compiler& compiler, const Statement& at, UpstreamTlsSettings& settings) {
-  settings.certificate = read_file_name(compiler, at);
+  settings.certificate = read_file_name(compiler, at, settings);
   settings.certificate_written = at.argument(0);
 }
 
 void read_certificate_key(Compiler& compiler, const Statement& at, UpstreamTlsSettings& settings) {
-  settings.certificate_key = read_file_name(compiler, at);
+  settings.certificate_key = read_file_name(compiler, at, settings);
   settings.has_certificate_key = true;
 }
 
@@ -104,27 +107,35 @@ void read_password_file(Compiler& compiler, const Statement& at, UpstreamTlsSett
   settings.password_file = at.argument(0);
 }
 
-void check_certificate_cache(Compiler& compiler, const Statement& at) {
-  int64_t max = 0;
+void read_certificate_cache(Compiler& compiler, const Statement& at,
+                            UpstreamTlsSettings& settings) {
+  tls::CertificateCache cache;
   bool off = false;
   for (const conf::Word& word : at.words.subspan(1)) {
     const std::string_view text = word.text;
     if (text.starts_with("max=")) {
-      max = conf::parse_number(text.substr(4)).value_or(0);
-      if (max > 0) continue;
+      cache.most = static_cast<size_t>(conf::parse_number(text.substr(4)).value_or(0));
+      if (cache.most > 0) continue;
     } else if (text.starts_with("inactive=")) {
-      if (conf::parse_seconds(text.substr(9))) continue;
+      if (const auto seconds = conf::parse_seconds(text.substr(9))) {
+        cache.inactive = *seconds;
+        continue;
+      }
     } else if (text.starts_with("valid=")) {
-      if (conf::parse_seconds(text.substr(6))) continue;
+      if (const auto seconds = conf::parse_seconds(text.substr(6))) {
+        cache.valid = *seconds;
+        continue;
+      }
     } else if (text == "off") {
       off = true;
       continue;
     }
     return compiler.invalid_parameter(at, word);
   }
-  if (!off && max == 0) {
-    compiler.error(at, "\"" + std::string(at.name()) + "\" must have the \"max\" parameter");
+  if (!off && cache.most == 0) {
+    return compiler.error(at, "\"" + std::string(at.name()) + "\" must have the \"max\" parameter");
   }
+  settings.cache = off ? tls::CertificateCache() : cache;
 }
 
 }  // namespace upstream_tls_rows

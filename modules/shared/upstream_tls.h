@@ -30,9 +30,11 @@ enum class UpstreamTlsProtocol : uint32_t {
 };
 
 struct UpstreamTlsSettings {
-  // Full paths or "data:…", with variables or without; `written` is for messages.
+  // Full paths or "data:…", or, with variables, as written; `written` is for messages.
   conf::Template certificate, certificate_key;
   std::string certificate_written;
+  std::string folder;  // of the configuration: relative names with variables are from there
+  tls::CertificateCache cache;
   bool has_certificate_key = false;
   conf::Template name;
   conf::Bitmask<UpstreamTlsProtocol> protocols;
@@ -63,8 +65,8 @@ using conf::Statement;
 void read_certificate(Compiler&, const Statement&, UpstreamTlsSettings&);
 void read_certificate_key(Compiler&, const Statement&, UpstreamTlsSettings&);
 void read_password_file(Compiler&, const Statement&, UpstreamTlsSettings&);
-// `off`, or max=N and inactive= and valid=: checked.
-void check_certificate_cache(Compiler&, const Statement&);
+// `off`, or max=N and inactive= and valid=.
+void read_certificate_cache(Compiler&, const Statement&, UpstreamTlsSettings&);
 
 template <class Settings, auto Read>
 void set(Compiler& compiler, Scope& scope, const Statement& at) {
@@ -77,10 +79,6 @@ void into(Compiler& compiler, Scope& scope, const Statement& at) {
   if (conf::read_setting(compiler, scope, at, value)) {
     scope.write<Settings>().tls.*Member = std::move(value);
   }
-}
-
-inline void set_certificate_cache(Compiler& compiler, Scope&, const Statement& at) {
-  check_certificate_cache(compiler, at);
 }
 
 }  // namespace upstream_tls_rows
@@ -97,7 +95,7 @@ inline constexpr conf::Directive kUpstreamTlsRows[] = {
      .where = Where,
      .args = {1, 3},
      .initial = "off",
-     .set = upstream_tls_rows::set_certificate_cache,
+     .set = upstream_tls_rows::set<Settings, upstream_tls_rows::read_certificate_cache>,
      .doc = "Checked; certificates whose names have variables are read for each connection."},
     {.name = kJoined<Prefix, "ssl_certificate_key">,
      .where = Where,

@@ -3,6 +3,7 @@
 
 #include "engine/event/loop.h"
 #include "engine/net/relay.h"
+#include "engine/tls/credential_cache.h"
 #include "engine/tls/layer.h"
 #include "modules/stream/proxy_run.h"
 
@@ -180,11 +181,21 @@ void ProxyConnection::begin_handshake() {
   if (settings.server_name) parameters.server_name = name;
   parameters.alpn = settings_.alpn;
   parameters.peer = attempt().peer;
-  tls::Credential credential;
+  tls::LoadedCredential loaded;
   if (settings.late_certificate()) {
-    credential.certificate = settings.certificate.evaluate(session_);
-    credential.key = settings.certificate_key.evaluate(session_);
-    if (!credential.certificate.empty()) parameters.credential = &credential;
+    const std::string_view certificate = settings.certificate.evaluate(session_);
+    if (!certificate.empty()) {
+      tls::Credential credential{
+          tls::full_name(settings.folder, certificate),
+          tls::full_name(settings.folder, settings.certificate_key.evaluate(session_))};
+      std::string problem;
+      if (!tls::load_credential(credential, settings_.tls_context->options().password_file,
+                                settings.cache, loaded, problem)) {
+        session_.log(Severity::error, problem);
+        return session_.finish(500);
+      }
+      parameters.credential = &loaded;
+    }
   }
   auto layer = std::make_unique<tls::ClientLayer>(settings_.tls_context, parameters);
   connecting_->layer = layer.get();

@@ -2,6 +2,7 @@
 """proxy_ssl_* and grpc_ssl_*: who the upstream is, and who it takes us for."""
 
 import os
+import shutil
 import socket
 import ssl
 import tempfile
@@ -92,6 +93,7 @@ class UpstreamTls(GrpcTestCase):
     def setUpClass(cls):
         cls.authority = issue("Test authority", authority=True)
         cls.pairs = {"good": issue("good.example", cls.authority), "client": issue("me", cls.authority),
+                     "second": issue("second", cls.authority),
                      "other": issue("good.example")}
         cls.folder = tempfile.TemporaryDirectory()
         os.chmod(cls.folder.name, 0o755)
@@ -167,6 +169,28 @@ class UpstreamTls(GrpcTestCase):
                               f"proxy_ssl_certificate_key {self.folder.name}/$who.key;",
                               clients=f"{self.folder.name}/ca.crt"))
         self.assertTrue(self.upstream.handshakes[0][2])
+
+    def shown(self, cache):
+        """Whose certificates are shown, when the file changes between two requests."""
+        name = f"{self.folder.name}/{'kept' if cache else 'read'}"
+        for kind in ("crt", "key"):
+            shutil.copy(f"{self.folder.name}/client.{kind}", f"{name}.{kind}")
+        self.check(self.start(f"set $who {os.path.basename(name)}; proxy_ssl_session_reuse off; {cache} "
+                              "proxy_set_header Connection close; "
+                              f"proxy_ssl_certificate {self.folder.name}/$who.crt; "
+                              f"proxy_ssl_certificate_key {self.folder.name}/$who.key;",
+                              http="upstream none { server 127.0.0.1:9001; }", server="keepalive_timeout 0;",
+                              clients=f"{self.folder.name}/ca.crt"))
+        for kind in ("crt", "key"):
+            shutil.copy(f"{self.folder.name}/second.{kind}", f"{name}.{kind}")
+        self.check(get(self.weir.port()))
+        return [dict(pair[0] for pair in each[2]["subject"])["commonName"] for each in self.upstream.handshakes]
+
+    def test_certificate_in_variables_is_read_each_time(self):
+        self.assertEqual(self.shown(""), ["me", "second"])
+
+    def test_certificate_cache(self):
+        self.assertEqual(self.shown("proxy_ssl_certificate_cache max=10 valid=1h;"), ["me", "me"])
 
     def test_protocols_and_ciphers(self):
         self.check(self.start("proxy_ssl_protocols TLSv1.2; "

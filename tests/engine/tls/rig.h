@@ -64,8 +64,7 @@ struct Chooser final : tls::ServerUser {
   }
   std::string_view alpn_protocols() override { return alpn; }
   bool load_credentials() override {
-    tls::LoadedCredential loaded;
-    return layer && layer->load(credential, loaded) && layer->use(loaded);
+    return layer && layer->load(credential, {});
   }
   std::string asked;
   std::shared_ptr<const tls::ServerContext> chosen;
