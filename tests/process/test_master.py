@@ -66,13 +66,23 @@ class Workers(harness.TestCase):
         weir, worker = self.one("user daemon bin;\n")
         get(weir.port())
         self.assertEqual(int(status_of(worker)["CapEff"], 16), 0)
+
+        def capabilities(pid):
+            try:
+                return int(status_of(pid)["CapEff"], 16)
+            except OSError:
+                return None  # gone
+
+        def wait_for(wanted):  # workers that go are told so after those that come serve
+            wait_until(lambda: {capabilities(pid) for pid in weir.children()} == {wanted}, "the workers")
+
         weir.reload("user daemon bin;\n" + HTTP + stream)
-        self.assertEqual([int(status_of(pid)["CapEff"], 16) for pid in weir.serving()], [1 << 13])
+        wait_for(1 << 13)
         http = HTTP.replace("server {", "proxy_bind $remote_addr transparent; server {", 1)
         weir.reload("user daemon bin;\n" + http)
-        self.assertEqual([int(status_of(pid)["CapEff"], 16) for pid in weir.serving()], [1 << 13])
+        wait_for(1 << 13)
         weir.reload("user daemon bin;\n" + HTTP)
-        self.assertEqual([int(status_of(pid)["CapEff"], 16) for pid in weir.serving()], [0])
+        wait_for(0)
 
     def test_folder_limits_and_affinity(self):
         weir, worker = self.one("working_directory /tmp;\nworker_rlimit_nofile 300;\n"
