@@ -88,6 +88,13 @@ bool GatewayRun::take_head() {
     take_accel(header);
     if (!settings_.hidden.contains(header)) take_field(header);
   }
+  // Passed on means the upstream's or none: a field without a name is in the way of ours.
+  for (const HeaderId id : {HeaderId::server, HeaderId::date}) {
+    const Header none{{}, {}, id};
+    if (!head.headers.find(id) && !settings_.hidden.contains(none)) {
+      response.headers.add(request_.arena(), none);
+    }
+  }
   if (head.body.kind == BodyLength::Kind::exact) {
     response.content_length = static_cast<int64_t>(head.body.bytes);
   }

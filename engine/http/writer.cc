@@ -62,7 +62,8 @@ void settle_header_only(Response& response) {
   }
   if (response.status == 204) {
     response.header_only = true;
-    response.content_type = {};
+    // An upstream's answer keeps what the upstream said of it.
+    if (response.reason.empty()) response.content_type = {};
     response.last_modified = -1;
     response.last_modified_text = {};
     response.content_length = -1;

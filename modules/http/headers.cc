@@ -165,8 +165,18 @@ bool is_safe_status(int status) {
 
 void replace_field(Request& request, HeaderId id, std::string_view name, std::string_view value) {
   HeaderList& fields = request.response().headers;
-  fields.remove(id);
-  fields.add(request.arena(), Header{name, value, id});
+  // The upstream's stays where it is; a second one goes.
+  bool placed = false;
+  for (Header& field : fields) {
+    if (field.id != id) continue;
+    if (placed) {
+      field.name = {};
+    } else {
+      field.value = value;
+    }
+    placed = true;
+  }
+  if (!placed) fields.add(request.arena(), Header{name, value, id});
 }
 
 // The next moment when a day is so many seconds old.

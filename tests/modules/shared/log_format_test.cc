@@ -40,6 +40,8 @@ TEST_CASE("log format: what it is made of") {
         "invalid parameter \"$$\" in /p/nginx.conf:3");
   CHECK(Compiled("log_format a '$uri ${args';").problem() ==
         "the closing bracket in \"args\" variable is missing in /p/nginx.conf:3");
+  CHECK(Compiled("log_format a '${uri-x}';").problem() ==
+        "the closing bracket in \"uri\" variable is missing in /p/nginx.conf:3");
   CHECK(Compiled("log_format a $uri; log_format a $uri;").problem() ==
         "duplicate \"log_format\" name \"a\" in /p/nginx.conf:3");
   CHECK(Compiled("log_format combined $uri;").problem() ==
