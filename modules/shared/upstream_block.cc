@@ -124,7 +124,11 @@ void read_server(Compiler& compiler, UpstreamBlock& block, const Statement& at) 
   const conf::Url url = conf::parse_url(compiler.world(), at.argument(0), rules);
   if (!url.ok()) {
     const std::string text = url.problem + " in upstream \"" + url.text + "\"";
-    if (url.problem != "host not found") return compiler.error(at, text, {}, &at.words[1]);
+    // Without a port there is more to be said, but this comes first.
+    const bool complete = !block.is_stream || !url.no_port;
+    if (url.problem != "host not found" || !complete) {
+      return compiler.error(at, text, {}, &at.words[1]);
+    }
     block.unresolved.push_back({&at, text});
     server.unresolved = true;
   }
