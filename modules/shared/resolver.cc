@@ -14,6 +14,8 @@ bool read_resolver(conf::Compiler& compiler, const conf::Statement& statement, b
     return true;
   }
   bool system = true;
+  bool ipv4 = true;
+  bool ipv6 = true;
   for (const conf::Word& word : statement.words.subspan(1)) {
     const std::string_view text = word.text;
     const bool is_valid = text.starts_with("valid=");
@@ -26,6 +28,7 @@ bool read_resolver(conf::Compiler& compiler, const conf::Statement& statement, b
         compiler.error(statement, "invalid parameter: " + std::string(text), {}, &word);
         return false;
       }
+      if (is_family) (text.starts_with("ipv4=") ? ipv4 : ipv6) = value == "on";
     } else {
       const conf::Url url = conf::parse_url(compiler.world(), text, {.default_port = 53});
       if (!url.ok()) {
@@ -40,6 +43,10 @@ bool read_resolver(conf::Compiler& compiler, const conf::Statement& statement, b
       continue;
     }
     words.emplace_back(text);
+  }
+  if (!ipv4 && !ipv6) {
+    compiler.error(statement, "\"ipv4\" and \"ipv6\" cannot both be \"off\"");
+    return false;
   }
   if (system) words.emplace_back(upstream::Resolver::kSystem);
   return true;

@@ -182,8 +182,9 @@ http {
                     os.kill(worker, signal.SIGKILL)
                     wait_until(lambda: worker not in weir.children() and len(weir.children()) == 2,
                                "a new worker")
-                wait_until(lambda: get(weir.port(), target).status == 200, "the count to end")
-                self.assertEqual(statuses(target), {200})
+                # Again and again: one worker may count a request whose answer is already here when
+                # another worker is asked.
+                wait_until(lambda: statuses(target) == {200}, "the count to end")
 
     @unittest.skipIf(os.geteuid() != 0, "needs root: reaches into the master's descriptors")
     def test_who_dies_with_the_lock_leaves_an_empty_zone(self):
