@@ -2,6 +2,7 @@
 """Servers with `resolve`: their addresses are followed while they change."""
 
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -182,7 +183,7 @@ class Resolve(harness.TestCase):
         self.assertEqual(get(weir.port(), "/").status, 502)
         self.names.names["backend.test"] = ["127.0.0.4"]
         wait_until(lambda: get(weir.port(), "/").status == 200, "the address")
-        self.assertIn("backend.test could not be resolved (3: Host not found)", weir.errors())
+        wait_until(lambda: "backend.test could not be resolved (3: Host not found)" in weir.errors(), "the line")
 
     def test_other_servers_serve_meanwhile(self):
         self.expected_errors = ("could not be resolved",)
@@ -356,7 +357,7 @@ stream {
         self.assertEqual(get(weir.port(), "/").status, 502)
         self.assertEqual(get(weir.port(), "/direct").status, 502)
         self.assertIn("no live upstreams", weir.errors())
-        self.assertRegex(weir.errors(), r"\[error\].*late\.test could not be resolved \(")
+        wait_until(lambda: re.search(r"\[error\].*late\.test could not be resolved \(", weir.errors()), "the line")
         self.write("hosts", "127.0.0.2 late.test\n")
 
         def served():

@@ -356,8 +356,8 @@ class Tcps(StreamCase):
         client.settimeout(harness.PATIENCE)
         client.connect(("127.0.0.1", weir.port()))
         wait_until(lambda: counts, "the backend held back for a second by a client that reads nothing")
-        memory = weir.private_memory()
-        self.assertLess(memory, 64 << 20)
+        if "sanitize" not in harness.BINARY:
+            self.assertLess(weir.private_memory(), 64 << 20)
         data = receive_all(client)
         self.assertIn(len(data), counts)
         self.assertLess(len(data), 64 << 20)
@@ -410,7 +410,8 @@ class Tcps(StreamCase):
             weir.reload(large_conf(number))
             if number == 2:  # what the first reloads cost once is not what each costs
                 memory = self.settled_memory(weir)
-        self.assertLess(self.settled_memory(weir) - memory, 1 << 20)
+        if "sanitize" not in harness.BINARY:
+            self.assertLess(self.settled_memory(weir) - memory, 1 << 20)
         for client in sessions[::2]:
             client.sendall(b"6789")
             self.assertEqual(receive(client, 4), b"6789")
