@@ -37,7 +37,8 @@ struct UserIdentity {
 //   ReplayWorld: answers from a Bundle; what is not in it is ENOENT-like and fails the reload
 //   (worker).
 //
-//   DryWorld: reads files; a name resolves to 127.0.0.1 unless told to look; nothing is written, bound or executed (confcheck).
+//   DryWorld: reads files; a name resolves to 127.0.0.1 unless told to look; nothing is written,
+//   bound or executed (confcheck).
 //
 //   VirtualWorld: files in memory, bounded in count, size and depth (tests, fuzzers).
 //

@@ -32,8 +32,8 @@ class UpstreamRecord {
   std::vector<UpstreamAttempt, PooledAllocator<UpstreamAttempt>> attempts;
   const HeaderList* headers = nullptr;  // of the last response head, as received
   const HeaderList* trailers = nullptr;
-  std::string_view scheme;  // "http://"
-  std::string_view uri;     // as sent upstream
+  std::string_view scheme;     // "http://"
+  std::string_view uri;        // as sent upstream
   bool retry_refused = false;  // by `retry_budget`
 
   // For the log's context, upstream: "http://127.0.0.1:8080/path". Empty before the first attempt.

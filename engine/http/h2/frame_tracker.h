@@ -41,7 +41,7 @@ class FrameTracker {
   bool at_boundary() const { return left_ == 0 && have_ == 0 && !in_head_; }
 
  private:
-  uint32_t left_;  // of the frame's payload
+  uint32_t left_;     // of the frame's payload
   uint8_t have_ = 0;  // bytes of a frame head that is not complete
   bool in_head_ = false;
   unsigned char partial_[9];

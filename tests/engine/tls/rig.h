@@ -63,9 +63,7 @@ struct Chooser final : tls::ServerUser {
     return chosen;
   }
   std::string_view alpn_protocols() override { return alpn; }
-  bool load_credentials() override {
-    return layer && layer->load(credential, {});
-  }
+  bool load_credentials() override { return layer && layer->load(credential, {}); }
   std::string asked;
   std::shared_ptr<const tls::ServerContext> chosen;
   std::string alpn;
