@@ -231,6 +231,8 @@ void Exchange::begin_request() {
   current.args = target.args;
   current.extension = target.extension;
   current.escape_needed = target.changed;
+  // http://host?query has no path of its own that could be sent on.
+  if (head_->target.starts_with('?')) current.unchanged = false;
   if (misdirected_) {
     keep_alive_ = false;
     main.log(Severity::info,
