@@ -175,7 +175,7 @@ http {
         for target, refused in (("/limited?k=a", 503), ("/app", 502)):
             with self.subTest(target):
                 self.expected_errors += ("limiting connections", "no live upstreams", "temporarily")
-                workers = weir.children()
+                workers = wait_until(lambda: len(weir.children()) == 2 and weir.children(), "both workers")
                 harness.open_tunnel(weir.port(), target)
                 self.assertEqual(statuses(target), {refused})
                 for worker in workers:
