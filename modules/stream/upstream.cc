@@ -14,7 +14,6 @@ namespace {
 using conf::Compiler;
 using conf::Directive;
 using conf::Scope;
-using conf::Statement;
 using conf::Value;
 using conf::Variable;
 using conf::VariableSource;
