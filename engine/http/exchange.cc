@@ -44,9 +44,20 @@ void Exchange::operator delete(void* memory, size_t) {
 
 Exchange::Exchange(Session& session, StreamId stream, Ref<Generation> generation,
                    const Listener& listener)
-    : session_(&session),
-      worker_(session.worker()),
-      facts_(&session.facts()),
+    : Exchange(&session, session.worker(), session.facts(), stream, std::move(generation),
+               listener) {
+  written_before_ = session.queued();
+}
+
+Exchange::Exchange(Worker& worker, const ConnectionFacts& facts, Ref<Generation> generation,
+                   const Listener& listener)
+    : Exchange(nullptr, worker, facts, 0, std::move(generation), listener) {}
+
+Exchange::Exchange(Session* session, Worker& worker, const ConnectionFacts& facts, StreamId stream,
+                   Ref<Generation> generation, const Listener& listener)
+    : session_(session),
+      worker_(worker),
+      facts_(&facts),
       stream_(stream),
       generation_(std::move(generation)),
       listener_(listener),
@@ -54,29 +65,7 @@ Exchange::Exchange(Session& session, StreamId stream, Ref<Generation> generation
       send_timer_(&Exchange::send_timed_out, this),
       delay_timer_(&Exchange::delay_over, this),
       started_at_(worker_.loop.now()),
-      started_wall_(worker_.loop.wall_milliseconds()),
-      written_before_(session.queued()) {
-  prepare(listener);
-}
-
-Exchange::Exchange(Worker& worker, const ConnectionFacts& facts, Ref<Generation> generation,
-                   const Listener& listener)
-    : session_(nullptr),
-      worker_(worker),
-      facts_(&facts),
-      stream_(0),
-      generation_(std::move(generation)),
-      listener_(listener),
-      body_(*this),
-      send_timer_(&Exchange::send_timed_out, this),
-      delay_timer_(&Exchange::delay_over, this),
-      started_at_(worker_.loop.now()),
-      started_wall_(worker_.loop.wall_milliseconds()),
-      written_before_(0) {
-  prepare(listener);
-}
-
-void Exchange::prepare(const Listener& listener) {
+      started_wall_(worker_.loop.wall_milliseconds()) {
   main_.emplace(*this, nullptr);
   main_->server_ = listener.default_server;
   main_->scope_ = listener.default_server->scope.get();

@@ -126,7 +126,8 @@ class Exchange {
   static constexpr uint32_t kProtocolError = 1;  // RFC 9113 section 7
   static constexpr uint32_t kInternalError = 2;
 
-  void prepare(const Listener& listener);
+  Exchange(Session* session, Worker& worker, const ConnectionFacts& facts, StreamId stream,
+           Ref<Generation> generation, const Listener& listener);
   void begin_request();
   void begin_bridged();
   bool send_bridged_head(const MessageHead& head, bool end);
@@ -173,7 +174,7 @@ class Exchange {
 
   uint64_t started_at_;
   int64_t started_wall_;
-  uint64_t written_before_;  // Session::written() when this began
+  uint64_t written_before_ = 0;  // Session::written() when this began
   uint64_t head_bytes_sent_ = 0;
   uint64_t given_ = 0;         // bytes given to the codec, for limit_rate
   uint64_t end_position_ = 0;  // Session::written() at which the response is out
