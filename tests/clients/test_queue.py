@@ -2,11 +2,10 @@
 """Requests that wait for a server with room (`queue`), servers that come back (`slow_start`)."""
 
 import asyncio
-import threading
 import unittest
 
 import harness
-from harness import Connection, beyond_nginx, get, reply, wait_until
+from harness import Connection, beyond_nginx, get, reply, run, wait_until
 
 CONF = """
 worker_processes WORKERS;
@@ -30,20 +29,27 @@ class Held:
 
     def __init__(self, test):
         self.now = self.most = 0
-        self.open = False
-        self.tickets = threading.Semaphore(0)
+        self.tickets = asyncio.Semaphore(0)
         self.backend = test.backend("app", self.answer)
 
     async def answer(self, request, reader, writer):
         self.now += 1
         self.most = max(self.most, self.now)
-        while not self.open and not self.tickets.acquire(blocking=False):
-            await asyncio.sleep(0.001)
+        await self.tickets.acquire()
         self.now -= 1
         writer.write(reply(request.target))
 
     def seen(self, count):
         self.backend.wait_requests(count)
+
+    def release(self, count=1):
+        async def give():
+            for _ in range(count):
+                self.tickets.release()
+        run(give())
+
+    def open(self):
+        self.release(1000)
 
 
 @beyond_nginx
@@ -75,7 +81,7 @@ class Queue(harness.TestCase):
         wait_until(lambda: refused or self.try_refused(refused), "a full queue")
         self.assertIn("upstream queue is full", self.weir.errors())
         for connection, target in zip([first, *waiting], (b"/1", b"/2", b"/3")):
-            held.tickets.release()
+            held.release()
             answer = connection.answer()
             self.assertEqual((answer.status, answer.body), (200, target))
         self.assertEqual(held.most, 1)
@@ -105,7 +111,7 @@ class Queue(harness.TestCase):
         self.assertEqual(late.status, 502)
         self.assertRegex(self.lines(1)[0], "^502 app ")
         self.assertIn("upstream queue timed out", self.weir.errors())
-        held.open = True
+        held.open()
         self.assertEqual(first.answer().status, 200)
         self.assertEqual(get(self.weir.port(), "/3").status, 200)
 
@@ -117,13 +123,13 @@ class Queue(harness.TestCase):
         left.close()
         wait_until(lambda: any(line.startswith("499") for line in self.lines(1)), "the client's leaving")
         waits = self.send("/3")
-        held.open = True
+        held.open()
         self.assertEqual(first.answer().status, 200)
         self.assertEqual(waits.answer().body, b"/3")
 
     def test_workers_wait_for_each_other(self):
         held = self.start("zone app 64k; server 127.0.0.1:9001 max_conns=1; queue 20;", workers=3)
-        held.open = True
+        held.open()
         connections = [self.send(f"/{i}") for i in range(15)]
         for i, connection in enumerate(connections):
             answer = connection.answer()
@@ -145,13 +151,13 @@ class Queue(harness.TestCase):
             first = self.send("/held")
             wait_until(lambda: self.held[0].now + self.held[1].now, "a request")
             if not self.held[0].backend.requests:
-                self.held[1].tickets.release()
+                self.held[1].release()
                 first.answer()
         self.held[1].backend.stop()
         second = self.send("/second")
         wait_until(lambda: "temporarily disabled" in self.weir.errors() or
                    "connect() failed" in self.weir.errors(), "the failure")
-        self.held[0].open = True
+        self.held[0].open()
         self.assertEqual(first.answer().status, 200)
         self.assertEqual(second.answer().status, 200)
 
