@@ -6,7 +6,6 @@ Nothing waits for a time: every step ends when the log, or a backend's answers, 
 """
 
 import http.client
-import os
 import signal
 import socket
 import subprocess

@@ -3,7 +3,6 @@
 
 import asyncio
 import os
-import re
 import shutil
 import ssl
 import subprocess

@@ -8,7 +8,7 @@ import threading
 import unittest
 
 import harness
-from harness import Connection, beyond_nginx, run, wait_until
+from harness import Connection, beyond_nginx, wait_until
 
 CONF = """
 events { worker_connections 4096; }
