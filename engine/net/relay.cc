@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "engine/event/loop.h"
+#include "engine/net/byte_rate.h"
 #include "engine/net/socket_options.h"
 
 namespace weir::net {
@@ -101,24 +102,26 @@ struct Relay::Pipe {
   }
 };
 
-// Bytes a second of one direction.
+// What one side may bring, and its pauses.
 struct Relay::Rate {
   Rate(Relay& relay, Side& side, uint64_t bytes_per_second)
       : relay(relay),
         side(side),
-        per_second(bytes_per_second),
-        begun(relay.loop_.wall_milliseconds() / 1000),
+        bytes(bytes_per_second, relay.loop_.wall_milliseconds()),
         timer(&Relay::rate_time, this) {}
   Relay& relay;
   Side& side;
-  uint64_t per_second;
-  int64_t begun;
+  ByteRate bytes;
   Timer timer;
 };
 
 Relay::Side::Side(Relay& relay, Stream& stream) : stream(stream), relay_(relay) {}
 
 Relay::Side::~Side() = default;
+
+bool Relay::Side::pauses() const {
+  return rate && rate->timer.armed();
+}
 
 Relay::Relay(Loop& loop, RelayOwner& owner, Stream& first, Stream& second,
              const RelayOptions& options)
@@ -163,6 +166,8 @@ void Relay::arm() {
 
 void Relay::expired(void* self) {
   auto& relay = *static_cast<Relay*>(self);
+  // A pause is not silence: time counts from its end on.
+  if (relay.first_.pauses() || relay.second_.pauses()) return relay.arm();
   relay.doing_ = Doing::nothing;
   relay.over(RelayOwner::Over::timed_out, relay.first_, ETIMEDOUT);
 }
@@ -182,26 +187,23 @@ void Relay::rate_time(void* side_rate) {
   rate.relay.relay(rate.side);
 }
 
-// As nginx: what the seconds so far allow, the one under way included.
 size_t Relay::allowance(Side& from, size_t wanted) {
   Rate* rate = from.rate.get();
   if (!rate) return wanted;
   if (rate->timer.armed()) return 0;
   if (buffer_) wanted = std::min<size_t>(wanted, buffer_);
-  const auto seconds =
-      static_cast<uint64_t>(std::max<int64_t>(0, loop_.wall_milliseconds() / 1000 - rate->begun));
-  const uint64_t allowed = rate->per_second * (seconds + 1);
-  if (allowed > from.received) return std::min<uint64_t>(wanted, allowed - from.received);
-  rate->timer.arm(loop_, (from.received - allowed) * 1000 / rate->per_second + 1);
-  return 0;
+  const int64_t now = loop_.wall_milliseconds();
+  const uint64_t allowed = rate->bytes.allowance(from.received, now);
+  if (allowed == 0) rate->timer.arm(loop_, rate->bytes.wait(from.received, now));
+  return std::min<uint64_t>(wanted, allowed);
 }
 
 void Relay::count(Side& from, size_t bytes) {
   if (is_second(from) && from.received == 0) second_first_byte_at_ = loop_.now();
   from.received += bytes;
   if (!from.rate) return;
-  const uint64_t delay = bytes * 1000 / from.rate->per_second;
-  if (delay > 0) from.rate->timer.arm(loop_, delay);
+  const uint64_t pause = from.rate->bytes.pause(bytes);
+  if (pause > 0) from.rate->timer.arm(loop_, pause);
 }
 
 // --- writing

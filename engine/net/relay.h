@@ -88,6 +88,7 @@ class Relay final {
     ~Side();
     void on_readable() override { relay_.relay(*this); }
     void on_writable() override { relay_.flushed(*this); }
+    bool pauses() const;  // by its rate
 
     Stream& stream;
     Chain pending;               // waits to be written here

@@ -98,8 +98,8 @@ bool Session::start_datagram(DatagramClient& client, const net::Address& local) 
 }
 
 void Session::deliver(std::string_view datagram) {
-  received += datagram.size();
-  if (content_) content_->on_datagram(datagram);
+  received += datagram.size();  // first, for the lines that it leads to
+  if (!content_ || !content_->on_datagram(datagram)) received -= datagram.size();
 }
 
 void Session::choose_server(std::string_view name) {

@@ -42,8 +42,8 @@ class Content {
   virtual void update() {}
   // Does it only relay by now, so that it needs nothing of the configuration any more?
   virtual bool only_relays() const { return false; }
-  // A further datagram of the client; valid during the call.
-  virtual void on_datagram(std::string_view) {}
+  // A further datagram of the client; valid during the call. False: it is lost, and not counted.
+  virtual bool on_datagram(std::string_view) { return false; }
 };
 
 // The client's end of a datagram session (datagrams.h).

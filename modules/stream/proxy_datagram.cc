@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 
 #include "engine/event/loop.h"
 #include "engine/event/watcher.h"
+#include "engine/net/byte_rate.h"
 #include "modules/stream/proxy_run.h"
 
 // A client's datagrams, passed to an upstream through a socket of the session's own.
@@ -14,6 +16,7 @@ namespace {
 
 constexpr unsigned kBatch = 8;
 constexpr size_t kLargestDatagram = 65535;
+constexpr int kLimitedInARow = 8;  // then others have their turn
 
 // Room for what one call receives. Never held across an event; untouched pages cost nothing.
 char* batch_buffer() {
@@ -33,7 +36,7 @@ class ProxyDatagrams final : public ProxyRun, public Pooled {
         most_responses_(settings_.responses ? settings_.responses->value : -1) {}
   ~ProxyDatagrams() override { close(); }
 
-  void on_datagram(std::string_view datagram) override;
+  bool on_datagram(std::string_view datagram) override;
   bool only_relays() const override { return descriptor_ >= 0 && requests_ > 0; }
   void update() override {
     if (first_byte_at_ && attempt().first_byte_time < 0) {
@@ -50,22 +53,47 @@ class ProxyDatagrams final : public ProxyRun, public Pooled {
   int descriptor() const override { return descriptor_; }
   static void readable(void* self, uint32_t);
   static void expired(void* self);
+  static void pause_is_over(void* self);
   void close() {
     watcher_.close();
     if (descriptor_ >= 0) ::close(descriptor_);
     descriptor_ = -1;
   }
   void receive();
+  void receive_limited();
+  void receive_failed(int error);
+  void set_limits();
+  // May this datagram of the client pass?
+  bool take_upload(size_t size);
+  // May one of the upstream's be read now? Else after a pause.
+  bool may_download();
   void pass_on(std::string_view datagram);
   void pass_back(const char* data, size_t size);
   // Are all answers there that are to come?
   bool settle();
   std::string counts() const;
-  void arm() { timer_.arm(worker_.loop, timeout_); }
+  // A pause is not silence: the time counts from its end on.
+  void arm() { timer_.arm(worker_.loop, timeout_ + (limits_ ? limits_->pause_left() : 0)); }
+
+  // proxy_upload_rate and proxy_download_rate.
+  struct Limits {
+    explicit Limits(ProxyDatagrams& run)
+        : loop(run.worker_.loop), timer(&ProxyDatagrams::pause_is_over, &run) {}
+    uint64_t pause_left() const {
+      const uint64_t end = std::max(upload_pause, timer.deadline());
+      return end > loop.now() ? end - loop.now() : 0;
+    }
+    Loop& loop;
+    std::optional<net::ByteRate> upload, download;
+    uint64_t uploaded = 0;
+    uint64_t upload_pause = 0;  // until then datagrams are dropped; Loop::now()
+    Timer timer;                // the pause of the download
+  };
 
   std::string first_;  // what came before there was an upstream
   Watcher watcher_;
   Timer timer_;
+  std::unique_ptr<Limits> limits_;  // null: no rates
   int descriptor_ = -1;
   uint64_t timeout_;
   uint64_t most_requests_;  // 0: no limit
@@ -91,7 +119,11 @@ void ProxyDatagrams::open(const net::Address& peer) {
     session_.log(Severity::crit, net::failure_text(result, peer, options), result.error);
     return attempt_failed();
   }
-  if (const int error = watcher_.open(worker_.loop, descriptor_, EPOLLIN)) {
+  set_limits();
+  // In a pause what has come is left where it is, and must not be told again and again.
+  const bool pauses = limits_ && limits_->download;
+  const uint32_t events = EPOLLIN | (pauses ? static_cast<uint32_t>(EPOLLET) : 0u);
+  if (const int error = watcher_.open(worker_.loop, descriptor_, events)) {
     session_.log(Severity::alert, "epoll_ctl() failed", error);
     return session_.finish(500);
   }
@@ -106,13 +138,81 @@ void ProxyDatagrams::open(const net::Address& peer) {
   arm();
 }
 
-void ProxyDatagrams::on_datagram(std::string_view datagram) {
-  if (descriptor_ < 0) return;  // not connected yet: lost, as datagrams are
+bool ProxyDatagrams::on_datagram(std::string_view datagram) {
+  if (descriptor_ < 0) return false;  // not connected yet: lost, as datagrams are
+  if (limits_ && limits_->upload && !take_upload(datagram.size())) return false;
   ++requests_;
   pass_on(datagram);
-  if (session_.finished()) return;
-  if (!settle()) arm();
+  if (!session_.finished() && !settle()) arm();
+  return true;
 }
+
+// --- rates
+
+void ProxyDatagrams::set_limits() {
+  const uint64_t upload = rate(settings_.upload_rate);
+  const uint64_t download = rate(settings_.download_rate);
+  if (!upload && !download) return;
+  limits_ = std::make_unique<Limits>(*this);
+  const int64_t now = worker_.loop.wall_milliseconds();
+  if (upload) limits_->upload.emplace(upload, now);
+  if (download) limits_->download.emplace(download, now);
+  limits_->uploaded = first_.size();
+}
+
+// What comes too fast is lost, as datagrams are: nobody holds it.
+bool ProxyDatagrams::take_upload(size_t size) {
+  Limits& limits = *limits_;
+  const uint64_t now = worker_.loop.now();
+  if (now < limits.upload_pause) return false;
+  const int64_t wall = worker_.loop.wall_milliseconds();
+  if (limits.upload->allowance(limits.uploaded, wall) == 0) {
+    limits.upload_pause = now + limits.upload->wait(limits.uploaded, wall);
+    arm();
+    return false;
+  }
+  limits.uploaded += size;
+  limits.upload_pause = now + limits.upload->pause(size);
+  return true;
+}
+
+bool ProxyDatagrams::may_download() {
+  Limits& limits = *limits_;
+  if (limits.timer.armed()) return false;
+  const int64_t wall = worker_.loop.wall_milliseconds();
+  if (limits.download->allowance(received_, wall) > 0) return true;
+  limits.timer.arm(worker_.loop, limits.download->wait(received_, wall));
+  return false;
+}
+
+// One after another: each has its pause.
+void ProxyDatagrams::receive_limited() {
+  char* const buffer = batch_buffer();
+  for (int i = 0; may_download(); ++i) {
+    if (i == kLimitedInARow) {
+      limits_->timer.arm(worker_.loop, 0);
+      break;
+    }
+    const ssize_t size = ::recv(descriptor_, buffer, kLargestDatagram, MSG_DONTWAIT);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0 && errno == EAGAIN) break;
+    if (size < 0) {
+      receive_failed(errno);
+    } else {
+      pass_back(buffer, static_cast<size_t>(size));
+      const uint64_t pause = limits_->download->pause(static_cast<uint64_t>(size));
+      if (pause > 0) limits_->timer.arm(worker_.loop, pause);
+    }
+    if (session_.finished()) return;
+  }
+  arm();
+}
+
+void ProxyDatagrams::pause_is_over(void* self) {
+  static_cast<ProxyDatagrams*>(self)->receive();
+}
+
+// --- to the upstream
 
 void ProxyDatagrams::pass_on(std::string_view datagram) {
   ssize_t count;
@@ -138,6 +238,7 @@ void ProxyDatagrams::readable(void* self, uint32_t) {
 
 void ProxyDatagrams::receive() {
   if (session_.finished()) return;
+  if (limits_ && limits_->download) return receive_limited();
   char* const buffer = batch_buffer();
   mmsghdr messages[kBatch];
   iovec vectors[kBatch];
@@ -150,17 +251,20 @@ void ProxyDatagrams::receive() {
   const int count = ::recvmmsg(descriptor_, messages, kBatch, MSG_DONTWAIT, nullptr);
   if (count < 0) {
     if (errno == EAGAIN || errno == EINTR) return;
-    const int error = errno;
-    session_.set_activity("proxying and reading from upstream");
-    session_.log(Severity::error, "recv() failed", error);
-    // As nginx, the client gets an empty datagram for it.
-    pass_back(buffer, 0);
+    receive_failed(errno);
   }
   for (int i = 0; i < count; ++i) {
     pass_back(static_cast<const char*>(vectors[i].iov_base), messages[i].msg_len);
     if (session_.finished()) return;
   }
   if (!session_.finished()) arm();
+}
+
+void ProxyDatagrams::receive_failed(int error) {
+  session_.set_activity("proxying and reading from upstream");
+  session_.log(Severity::error, "recv() failed", error);
+  // As nginx, the client gets an empty datagram for it.
+  pass_back("", 0);
 }
 
 void ProxyDatagrams::pass_back(const char* data, size_t size) {

@@ -261,6 +261,20 @@ TEST_CASE("relay: a rate holds back", "[net]") {
   CHECK(rig.relay->first_received() <= 1000);
 }
 
+TEST_CASE("relay: a pause that a rate makes is not silence", "[net]") {
+  RelayOptions options;
+  options.first_rate = 1000;
+  options.timeout = 30;
+  Rig rig(options);
+  rig.relay->start();
+  rig.send(rig.client, std::string(100, 'x'));
+  const uint64_t begun = rig.loop.now();
+  for (int i = 0; i < 2000 && !rig.over; ++i) rig.loop.run_once(5);
+  REQUIRE(rig.over);
+  CHECK(*rig.over == RelayOwner::Over::timed_out);
+  CHECK(rig.loop.now() - begun >= 130);
+}
+
 TEST_CASE("relay: nobody takes it any more", "[net]") {
   Rig rig;
   rig.relay->start();
