@@ -5,9 +5,7 @@ by side. WEIR_BINARY names the program under test; it may be nginx itself, which
 checked against the original (tests that ask for more than nginx gives are then skipped).
 """
 
-import asyncio
 import atexit
-import collections
 import ctypes
 import functools
 import glob
@@ -19,27 +17,21 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
-import threading
-import time
 import unittest
 
-import websockets
-from websockets.server import ServerConnection
+# Tests ask this module for all of it.
+from http_backend import Backend, Request, reply  # noqa: F401
+from http_client import (  # noqa: F401
+    Answer, Connection, abort_tunnel, close_tunnel, curl, echo, get, open_tunnel, websocket)
+from waiting import LOOP, PATIENCE, ROOT, changes, run, wait_until  # noqa: F401
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, f"{ROOT}/tests/support")
-import certificates  # noqa: E402
-from watch import Watch  # noqa: E402
+import certificates  # (waiting put tests/support on the path)
 
 BINARY = os.environ.get("WEIR_BINARY", "/usr/sbin/nginx")
 CONFCHECK = os.environ.get("CONFCHECK_BINARY", "")
 ORACLE = os.environ.get("ORACLE_BINARY", "/usr/sbin/nginx")
 IS_ORACLE = os.path.basename(BINARY) == "nginx"
-# How long anything that should happen may take: sanitizers on a busy machine are slow.
-PATIENCE = float(os.environ.get("WEIR_PATIENCE", "30"))
 
 beyond_nginx = unittest.skipIf(IS_ORACLE, "nginx itself does not do this")
 
@@ -53,196 +45,6 @@ _become_subreaper()
 # Backends, clients and the service need more descriptors than a login shell has.
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-
-
-# In the folders of all services.
-_changes = Watch()
-
-
-def wait_until(condition, what="condition", patience=PATIENCE):
-    """Asks again until it holds, at each change in a service's folder; now and then for what no event
-    tells of (other processes)."""
-    deadline = time.monotonic() + patience
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {patience} s in vain for: {what}")
-        _changes.wait(0.02)
-
-
-# --- the loop that backends and WebSocket clients live on ------------------------------------------
-
-
-class _Loop:
-    def __init__(self):
-        self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, daemon=True).start()
-
-    def run(self, coroutine, patience=PATIENCE * 2):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(patience)
-
-
-LOOP = _Loop()
-
-
-def run(coroutine, patience=PATIENCE * 2):
-    """Runs a coroutine of the test on the shared loop and returns its result."""
-    return LOOP.run(coroutine, patience)
-
-
-# --- backends ---------------------------------------------------------------------------------------
-
-
-class Request:
-    """What a backend got."""
-
-    def __init__(self, head, body=b""):
-        self.head = head
-        self.body = body
-        lines = head.decode("latin-1").split("\r\n")
-        self.line = lines[0]
-        self.method, self.target, self.version = self.line.split(" ", 2)
-        self.fields = []
-        for line in lines[1:]:
-            if line:
-                name, _, value = line.partition(":")
-                self.fields.append((name, value.strip()))
-
-    def all(self, name):
-        return [value for field, value in self.fields if field.lower() == name.lower()]
-
-    def get(self, name):
-        values = self.all(name)
-        return ", ".join(values) if values else None
-
-
-def reply(body=b"", status="200 OK", fields=(), close=False):
-    """The bytes of an answer."""
-    if isinstance(body, str):
-        body = body.encode()
-    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
-    head += [f"{name}: {value}" for name, value in fields]
-    if close:
-        head.append("Connection: close")
-    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
-
-
-class Backend:
-    """An HTTP/1.1 server that echoes WebSocket messages and keeps what it was asked.
-
-    `answer`, a coroutine (request, reader, writer), writes the answer to an ordinary request; it
-    returns False to end the connection. Without it the answer is 200 with the backend's name.
-    """
-
-    def __init__(self, name="backend", answer=None, websocket=True):
-        self.name = name
-        self.answer = answer
-        self.websocket = websocket
-        self.requests = []
-        self.connections = 0
-        self.tunnels = 0
-        self.messages = []
-        self._writers = set()
-        self._seen = threading.Condition()
-        self._server = run(self._start())
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _start(self):
-        return await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
-
-    async def _serve(self, reader, writer):
-        self.connections += 1
-        self._writers.add(writer)
-        try:
-            while await self._exchange(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            self._writers.discard(writer)
-            writer.close()
-
-    async def _exchange(self, reader, writer):
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:
-            return False
-        request = Request(head[:-4])
-        request.body = await self._body(request, reader)
-        with self._seen:
-            self.requests.append(request)
-            self._seen.notify_all()
-        wants_upgrade = (request.get("Upgrade") or "").lower() == "websocket"
-        if self.websocket and wants_upgrade and "upgrade" in (request.get("Connection") or "").lower():
-            await self._tunnel(head, reader, writer)
-            return False
-        if self.answer:
-            more = await self.answer(request, reader, writer)
-        else:
-            writer.write(reply(f"{self.name}\n", fields=[("Content-Type", "text/plain")]))
-            more = True
-        await writer.drain()
-        close = (request.get("Connection") or "").lower() == "close" or request.version == "HTTP/1.0"
-        return more is not False and not close
-
-    async def _body(self, request, reader):
-        if "chunked" in (request.get("Transfer-Encoding") or "").lower():
-            body = b""
-            while True:
-                size = int((await reader.readline()).split(b";")[0], 16)
-                body += await reader.readexactly(size)
-                await reader.readline()
-                if size == 0:
-                    return body
-        return await reader.readexactly(int(request.get("Content-Length") or 0))
-
-    async def _tunnel(self, head, reader, writer):
-        self.tunnels += 1
-        protocol = ServerConnection()
-        protocol.receive_data(head)
-        while True:
-            for event in protocol.events_received():
-                if hasattr(event, "headers"):
-                    protocol.send_response(protocol.accept(event))
-                elif event.opcode in (1, 2):
-                    self.messages.append(event.data)
-                    send = protocol.send_text if event.opcode == 1 else protocol.send_binary
-                    send(event.data)
-            for data in protocol.data_to_send():
-                if not data:
-                    return
-                writer.write(data)
-            await writer.drain()
-            data = await reader.read(65536)
-            if not data:
-                protocol.receive_eof()
-                return
-            protocol.receive_data(data)
-
-    def wait_requests(self, count, patience=PATIENCE):
-        with self._seen:
-            if not self._seen.wait_for(lambda: len(self.requests) >= count, patience):
-                raise AssertionError(f"{self.name} got {len(self.requests)} requests, not {count}")
-            return self.requests[:count]
-
-    def last(self):
-        return self.requests[-1]
-
-    def open_connections(self):
-        return len(self._writers)
-
-    def stop(self):
-        async def end():
-            self._server.close()
-            for writer in list(self._writers):
-                writer.transport.abort()
-
-        run(end())
-
-
-# --- the service ------------------------------------------------------------------------------------
 
 
 def reserve_port():
@@ -282,7 +84,7 @@ class Service:
         os.chmod(self.folder, 0o755)
         for name in ("logs", "temp", "html"):
             os.mkdir(f"{self.folder}/{name}")
-        _changes.add(f"{self.folder}/logs")
+        changes.add(f"{self.folder}/logs")
         self.backends = backends or {}
         self._held = {}
         self.daemon = daemon
@@ -480,151 +282,6 @@ def private_memory(pid):
     except OSError:
         pass
     return total
-
-
-# --- clients ----------------------------------------------------------------------------------------
-
-Answer = collections.namedtuple("Answer", "status fields body")
-
-
-class Connection:
-    """A raw client connection that reads whole HTTP/1.1 answers."""
-
-    def __init__(self, port, address="127.0.0.1"):
-        self.socket = socket.create_connection((address, port), timeout=PATIENCE)
-        self.buffer = b""
-
-    def send(self, data):
-        self.socket.sendall(data.encode("latin-1") if isinstance(data, str) else data)
-
-    def get(self, target="/", host="localhost", fields=(), method="GET", body=b""):
-        head = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
-        if body:
-            head.append(f"Content-Length: {len(body)}")
-        head += [f"{name}: {value}" for name, value in fields]
-        self.send("\r\n".join(head) + "\r\n\r\n")
-        self.send(body)
-        return self.answer(method)
-
-    def _more(self):
-        data = self.socket.recv(65536)
-        self.buffer += data
-        return bool(data)
-
-    def read_until(self, mark):
-        while mark not in self.buffer:
-            if not self._more():
-                raise AssertionError(f"connection ended after {self.buffer!r}")
-        taken, _, self.buffer = self.buffer.partition(mark)
-        return taken
-
-    def read(self, count):
-        while len(self.buffer) < count:
-            if not self._more():
-                raise AssertionError(f"connection ended after {self.buffer!r}")
-        taken, self.buffer = self.buffer[:count], self.buffer[count:]
-        return taken
-
-    def rest(self):
-        while self._more():
-            pass
-        taken, self.buffer = self.buffer, b""
-        return taken
-
-    def answer(self, method="GET"):
-        lines = self.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
-        status = int(lines[0].split(" ")[1])
-        fields = [tuple(part.strip() for part in line.split(":", 1)) for line in lines[1:]]
-        values = {name.lower(): value for name, value in fields}
-        if method == "HEAD" or status in (101, 204, 304):
-            body = b""
-        elif values.get("transfer-encoding") == "chunked":
-            body = b""
-            while True:
-                size = int(self.read_until(b"\r\n"), 16)
-                body += self.read(size)
-                self.read(2)
-                if size == 0:
-                    break
-        elif "content-length" in values:
-            body = self.read(int(values["content-length"]))
-        else:
-            body = self.rest()
-        return Answer(status, values, body)
-
-    def ended(self):
-        """True when the peer closes within our patience, without sending more."""
-        try:
-            return self.buffer == b"" and self.socket.recv(1) == b""
-        except ConnectionResetError:
-            return True
-
-    def close(self):
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-
-def get(port, target="/", **more):
-    """One request on a connection of its own."""
-    fields = list(more.pop("fields", ())) + [("Connection", "close")]
-    with Connection(port) as connection:
-        return connection.get(target, fields=fields, **more)
-
-
-def curl(*arguments):
-    """Runs curl; returns status, fields and body of the last answer."""
-    result = subprocess.run(["curl", "-sS", "-i", "--max-time", str(PATIENCE), *arguments],
-                            capture_output=True, check=False)
-    if result.returncode != 0:
-        raise AssertionError(f"curl ended with {result.returncode}: {result.stderr.decode()}")
-    head, body = b"", result.stdout
-    while not head or head.split(b" ")[1].startswith(b"1"):
-        head, _, body = body.partition(b"\r\n\r\n")
-    lines = head.decode("latin-1").split("\r\n")
-    fields = [tuple(part.strip() for part in line.split(":", 1)) for line in lines[1:]]
-    return Answer(int(lines[0].split(" ")[1]), {name.lower(): value for name, value in fields}, body)
-
-
-def websocket(port, target="/", host="127.0.0.1", **more):
-    """A WebSocket client of Python's websockets; `host` is what its Host header says."""
-    more.setdefault("ping_interval", None)
-    more.setdefault("close_timeout", PATIENCE)
-    more.setdefault("open_timeout", PATIENCE)
-    return websockets.connect(f"ws://{host}{target}", host="127.0.0.1", port=port, **more)
-
-
-def open_tunnel(port, target="/", **more):
-    """Opens a WebSocket on the shared loop and leaves it open."""
-    async def connect():
-        return await websocket(port, target, **more)
-
-    return run(connect())
-
-
-def echo(tunnel, message="hello"):
-    """True when the message comes back through the tunnel."""
-    async def both():
-        await tunnel.send(message)
-        return await asyncio.wait_for(tunnel.recv(), PATIENCE) == message
-
-    return run(both())
-
-
-def close_tunnel(tunnel):
-    run(tunnel.close())
-
-
-def abort_tunnel(tunnel):
-    """Ends the client's side at once, with a reset."""
-    async def abort():
-        tunnel.transport.abort()
-
-    run(abort())
 
 
 def example(name):

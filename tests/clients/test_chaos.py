@@ -14,7 +14,7 @@ import threading
 import unittest
 
 import harness
-from harness import HERE, PATIENCE, reserve_port, wait_until
+from harness import PATIENCE, ROOT, reserve_port, wait_until
 
 CONF = """
 worker_processes 2;
@@ -63,6 +63,10 @@ stream {
 }
 """
 
+REFUSED = "connect() failed (111: Connection refused) while connecting to upstream"
+LATE = "upstream timed out (110: Connection timed out) while reading response header from upstream"
+CLOSED = "upstream prematurely closed connection while reading response header from upstream"
+
 
 class Victim:
     """A backend in a process of its own, always at the same port."""
@@ -74,7 +78,7 @@ class Victim:
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen([sys.executable, f"{HERE}/chaos_backend.py", self.name, str(self.port)],
+        self.process = subprocess.Popen([sys.executable, f"{ROOT}/tests/clients/chaos_backend.py", self.name, str(self.port)],
                                         stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
         self.process.stdout.readline()
 
@@ -169,9 +173,9 @@ class Http(ChaosCase):
         load = Load(weir.port())
         self.addCleanup(load.end)
 
-        def told(victim, *words):
-            before = {word: self.count(weir, word, victim) for word in words}
-            return lambda: load.failures or all(self.count(weir, word, victim) > n for word, n in before.items())
+        def told(victim, words):
+            before = self.count(weir, words, victim)
+            return lambda: load.failures or self.count(weir, words, victim) > before
 
         def serves_again(*victims):
             for victim in victims:
@@ -180,34 +184,19 @@ class Http(ChaosCase):
 
         serves_again(one, two, three, steady)
 
-        with self.subTest("killed"):
-            refused = told(one, "connect() failed (111: Connection refused) while connecting to upstream")
-            one.kill()
-            wait_until(refused, "the refused connection")
-            one.start()
-            serves_again(one)
-        with self.subTest("stopped"):
-            late = told(two, "upstream timed out (110: Connection timed out) while reading response header from upstream")
-            two.freeze()
-            wait_until(late, "the timeout")
-            two.thaw()
-            serves_again(two)
-        with self.subTest("slow"):
-            late = told(three, "upstream timed out (110: Connection timed out) while reading response header from upstream")
-            three.control("delay=10")
-            wait_until(late, "the timeout")
-            three.control("delay=0")
-            serves_again(three)
-        with self.subTest("closes"):
-            closed = told(one, "upstream prematurely closed connection while reading response header from upstream")
-            one.control("close=1")
-            wait_until(closed, "the closed connection")
-            one.control("close=0")
-            serves_again(one)
+        for name, victim, fault, cure, words in (
+                ("killed", one, one.kill, one.start, REFUSED),
+                ("stopped", two, two.freeze, two.thaw, LATE),
+                ("slow", three, lambda: three.control("delay=10"), lambda: three.control("delay=0"), LATE),
+                ("closes", one, lambda: one.control("close=1"), lambda: one.control("close=0"), CLOSED)):
+            with self.subTest(name):
+                happened = told(victim, words)
+                fault()
+                wait_until(happened, words)
+                cure()
+                serves_again(victim)
         with self.subTest("all but one, at once and again and again"):
-            refused = told(one, "Connection refused")
-            late = told(two, "Connection timed out")
-            slow = told(three, "Connection timed out")
+            refused, late, slow = told(one, REFUSED), told(two, LATE), told(three, LATE)
             three.control("delay=10")
             two.freeze()
             for _ in range(3):
@@ -265,8 +254,7 @@ class Stream(ChaosCase):
             one.kill()
             names = self.sessions(weir)
             self.assertEqual(set(names), {"two", "three", "steady"})
-            self.assertGreater(
-                self.count(weir, "connect() failed (111: Connection refused) while connecting to upstream", one), 0)
+            self.assertGreater(self.count(weir, REFUSED, one), 0)
         with self.subTest("a full queue"):
             # Nobody accepts, and the kernel has no room for more.
             full = socket.socket()
@@ -274,15 +262,11 @@ class Stream(ChaosCase):
             full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             full.bind(("127.0.0.1", one.port))
             full.listen(0)
-            waiting = []
-            while True:
+            for _ in range(4):
                 client = socket.socket()
                 self.addCleanup(client.close)
                 client.setblocking(False)
                 client.connect_ex(("127.0.0.1", one.port))
-                waiting.append(client)
-                if len(waiting) > 3:
-                    break
 
             def timed_out():
                 self.assertLessEqual(set(self.sessions(weir, 12)), {"two", "three", "steady"})

@@ -46,6 +46,7 @@ class Ends(Http2Case):
             client.wait_end()
             self.assertEqual(client.goaway[-1], (1, http2.NO_ERROR))
 
+    @beyond_nginx
     def test_half_a_head_times_out(self):
         with Http2(self.start("client_header_timeout 200ms;")) as client:
             client.barrier()  # (an ACK of the settings must not stand within the head)

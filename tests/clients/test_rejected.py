@@ -75,7 +75,7 @@ class Rejected(harness.TestCase):
                 self.assertEqual(first_line(harness.CONFCHECK), expected)
 
     def test_pasted_configurations(self):
-        folder = f"{harness.HERE}/rejected"
+        folder = f"{harness.ROOT}/tests/clients/rejected"
         names = sorted(os.listdir(folder))
         self.assertEqual(len(names), 5)
         for name in names:
@@ -92,7 +92,7 @@ class Rejected(harness.TestCase):
             self.skipTest("nginx stops at the first")
         service = harness.Service("", start=False)
         self.addCleanup(lambda: service.stop(check=False))
-        with open(f"{harness.HERE}/rejected/main-two-http-blocks.conf", encoding="utf-8") as file:
+        with open(f"{harness.ROOT}/tests/clients/rejected/main-two-http-blocks.conf", encoding="utf-8") as file:
             service.write("weir.conf", file.read())
         output = service.run("-t").stderr
         self.assertIn('"location" directive is not allowed here', output)
