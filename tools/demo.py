@@ -10,6 +10,9 @@ import tempfile
 
 import websockets
 
+sys.path.insert(0, f"{os.path.dirname(os.path.abspath(__file__))}/../tests/support")
+from watch import Watch  # noqa: E402
+
 WEIR, BACKEND = 8080, 9001
 EXAMPLE = "conf.examples/websocket-map.conf"
 
@@ -33,16 +36,15 @@ async def start_weir(binary):
     weir = await asyncio.create_subprocess_exec(
         binary, "-p", folder, "-e", "logs/error.log", "-c", os.path.abspath(EXAMPLE),
         "-g", "daemon off; pid logs/weir.pid;", stdin=subprocess.DEVNULL)
-    for _ in range(500):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", WEIR)
-            writer.close()
-            return weir, folder
-        except ConnectionRefusedError:
-            if weir.returncode is not None:
-                break
-            await asyncio.sleep(0.02)
-    raise SystemExit(f"weir did not start; see {folder}/logs/error.log")
+    watch = Watch(f"{folder}/logs")
+    ended = asyncio.ensure_future(weir.wait())
+    # The pid file is there when weir listens.
+    while not ended.done() and not os.path.exists(f"{folder}/logs/weir.pid"):
+        change = asyncio.to_thread(watch.wait, 1)
+        await asyncio.wait([ended, asyncio.ensure_future(change)], return_when=asyncio.FIRST_COMPLETED)
+    if weir.returncode is not None:
+        raise SystemExit(f"weir did not start; see {folder}/logs/error.log")
+    return weir, folder
 
 
 async def show():

@@ -3,21 +3,14 @@
 // raw bytes. Datagrams to the same port are sent back. Prints the port it listens on and serves
 // until standard input ends.
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <strings.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstdio>
 #include <memory>
-#include <vector>
 
-#include "tools/bench/wire.h"
+#include "tools/bench/server.h"
 
 namespace {
 
@@ -36,75 +29,21 @@ struct Connection {
   size_t body_size = 0;
 };
 
-class Backend {
- public:
-  int run() {
-    if (!listen()) return 1;
-    epoll_ = epoll_create1(EPOLL_CLOEXEC);
-    watch(epoll_, listener_, EPOLLIN, &listener_);
-    watch(epoll_, datagrams_, EPOLLIN, &datagrams_);
-    watch(epoll_, STDIN_FILENO, EPOLLIN, nullptr);
-    std::array<epoll_event, 256> events;
-    for (;;) {
-      const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), -1);
-      for (int i = 0; i < count; ++i) {
-        void* target = events[static_cast<size_t>(i)].data.ptr;
-        if (target == nullptr) return 0;
-        if (target == &listener_) {
-          accept_all();
-        } else if (target == &datagrams_) {
-          return_datagrams();
-        } else {
-          serve(*static_cast<Connection*>(target));
-        }
-      }
-      for (Connection* connection : finished_) {
-        close(connection->descriptor);
-        delete connection;
-      }
-      finished_.clear();
-    }
+class Backend : public weir::bench::Server {
+  void accepted(int descriptor) override {
+    auto* connection = new Connection;
+    connection->descriptor = descriptor;
+    watch(epoll_, descriptor, EPOLLIN, connection);
   }
 
- private:
-  bool listen() {
-    listener_ = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    if (bind(listener_, reinterpret_cast<sockaddr*>(&address), length) != 0) return false;
-    if (::listen(listener_, 8192) != 0) return false;
-    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length);
-    datagrams_ = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-    if (bind(datagrams_, reinterpret_cast<sockaddr*>(&address), length) != 0) return false;
-    printf("%d\n", ntohs(address.sin_port));
-    fflush(stdout);
-    return true;
-  }
+  void ready(void* connection) override { serve(*static_cast<Connection*>(connection)); }
 
-  void return_datagrams() {
-    for (;;) {
-      sockaddr_in peer{};
-      socklen_t length = sizeof peer;
-      auto* address = reinterpret_cast<sockaddr*>(&peer);
-      const ssize_t count =
-          recvfrom(datagrams_, buffer_.data(), buffer_.size(), 0, address, &length);
-      if (count < 0) return;
-      (void)sendto(datagrams_, buffer_.data(), static_cast<size_t>(count), 0, address, length);
+  void round_ended() override {
+    for (Connection* connection : finished_) {
+      close(connection->descriptor);
+      delete connection;
     }
-  }
-
-  void accept_all() {
-    for (;;) {
-      const int descriptor = accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK);
-      if (descriptor < 0) return;
-      const int on = 1;
-      setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-      auto* connection = new Connection;
-      connection->descriptor = descriptor;
-      watch(epoll_, descriptor, EPOLLIN, connection);
-    }
+    finished_.clear();
   }
 
   void serve(Connection& connection) {
@@ -189,11 +128,7 @@ class Backend {
     finished_.push_back(&connection);
   }
 
-  int listener_ = -1;
-  int datagrams_ = -1;
-  int epoll_ = -1;
   std::string pattern_ = weir::bench::make_pattern();
-  std::vector<char> buffer_ = std::vector<char>(size_t{64} << 10);
   std::vector<Connection*> finished_;
 };
 

@@ -8,36 +8,18 @@
 // "ready". Then, for each line "N" on standard input, makes N exchanges and prints "done SECONDS".
 // Ends with standard input. Anything wrong: a sentence, status 1.
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <array>
-#include <cerrno>
-#include <chrono>
-#include <cstdio>
-#include <cstring>
 #include <fstream>
-#include <iostream>
 #include <memory>
 #include <sstream>
-#include <vector>
 
-#include "tools/bench/wire.h"
+#include "tools/bench/generator.h"
 
 namespace {
 
 using weir::bench::watch;
+using weir::bench::wrong;
 
 constexpr size_t kMessage = 64;
-
-[[noreturn]] void wrong(const std::string& what) {
-  printf("wrong: %s\n", what.c_str());
-  fflush(stdout);
-  _exit(1);
-}
 
 struct Request {
   std::string text;
@@ -56,39 +38,11 @@ struct Connection {
 
 enum class Mode { requests, connect, tunnel, datagrams };
 
-class Client {
+class Client : public weir::bench::Generator {
  public:
-  Client(Mode mode, uint16_t port, size_t connections, const char* targets) : mode_(mode) {
-    address_.sin_family = AF_INET;
-    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address_.sin_port = htons(port);
+  Client(Mode mode, uint16_t port, size_t connections, const char* targets)
+      : Generator(port, connections, connections), mode_(mode), connections_(connections) {
     read_targets(targets);
-    epoll_ = epoll_create1(EPOLL_CLOEXEC);
-    connections_.resize(connections);
-  }
-
-  void run() {
-    // Some at a time, so that no listen queue runs over.
-    for (size_t first = 0; first < connections_.size(); first += 100) {
-      const size_t last = std::min(first + 100, connections_.size());
-      to_start_ = 0;
-      for (size_t i = first; i < last; ++i) begin(connections_[i]);
-      work();
-    }
-    printf("ready\n");
-    fflush(stdout);
-    for (std::string line; std::getline(std::cin, line);) {
-      const auto start = std::chrono::steady_clock::now();
-      to_start_ = std::stoul(line);
-      for (size_t i = 0; i < connections_.size() && to_start_ > 0; ++i) {
-        --to_start_;
-        next(connections_[i]);
-      }
-      work();
-      const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-      printf("done %.6f\n", time.count());
-      fflush(stdout);
-    }
   }
 
  private:
@@ -111,16 +65,14 @@ class Client {
     if (requests_.empty()) wrong("no targets");
   }
 
+  void open(size_t index) override { begin(connections_[index]); }
+  void next(size_t index) override { next(connections_[index]); }
+  void ready(void* connection) override { read_some(*static_cast<Connection*>(connection)); }
+
   // A new connection, and its first exchange.
   void begin(Connection& connection) {
     connection.tunnel = mode_ == Mode::datagrams;
-    connection.descriptor = socket(AF_INET, connection.tunnel ? SOCK_DGRAM : SOCK_STREAM, 0);
-    const int on = 1;
-    setsockopt(connection.descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    while (::connect(connection.descriptor, reinterpret_cast<sockaddr*>(&address_),
-                     sizeof address_) != 0) {
-      if (errno != EINTR) wrong(std::string("connect: ") + strerror(errno));
-    }
+    connection.descriptor = connect(connection.tunnel ? SOCK_DGRAM : SOCK_STREAM);
     watch(epoll_, connection.descriptor, EPOLLIN, &connection);
     if (mode_ == Mode::datagrams) return next(connection);
     request(connection);
@@ -140,7 +92,7 @@ class Client {
     if (mode_ == Mode::connect) return begin(connection);
     if (mode_ == Mode::requests) return request(connection);
     std::string message(kMessage, '\0');
-    for (char& c : message) c = static_cast<char>('a' + (turn_++ % 23));
+    for (char& c : message) c = letter();
     connection.message = message;
     connection.wanted = kMessage;
     connection.got = 0;
@@ -148,22 +100,10 @@ class Client {
   }
 
   void send(Connection& connection, const std::string& text) {
-    ++in_flight_;
+    begun();
     if (::send(connection.descriptor, text.data(), text.size(), MSG_NOSIGNAL) !=
         static_cast<ssize_t>(text.size())) {
       wrong(std::string("send: ") + strerror(errno));
-    }
-  }
-
-  // Until nothing is in flight any more.
-  void work() {
-    std::array<epoll_event, 256> events;
-    while (in_flight_ > 0) {
-      const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 30000);
-      if (count == 0) wrong("no answer for 30 seconds");
-      for (int i = 0; i < count; ++i) {
-        read_some(*static_cast<Connection*>(events[static_cast<size_t>(i)].data.ptr));
-      }
     }
   }
 
@@ -202,7 +142,7 @@ class Client {
     if (mode_ == Mode::tunnel) {
       if (head.substr(0, 12) != "HTTP/1.1 101") wrong("no tunnel: " + connection.head);
       connection.tunnel = true;
-      --in_flight_;
+      (void)ended();  // that was the upgrade: the first exchange comes now
       next(connection);
       return false;
     }
@@ -214,23 +154,14 @@ class Client {
   }
 
   void finish(Connection& connection) {
-    --in_flight_;
     if (mode_ == Mode::connect) close(connection.descriptor);
-    if (to_start_ == 0) return;
-    --to_start_;
-    next(connection);
+    if (ended()) next(connection);
   }
 
   Mode mode_;
-  sockaddr_in address_{};
-  int epoll_ = -1;
   size_t turn_ = 0;
-  size_t to_start_ = 0;
-  size_t in_flight_ = 0;
   std::vector<Request> requests_;
   std::vector<Connection> connections_;
-  std::string pattern_ = weir::bench::make_pattern();
-  std::vector<char> buffer_ = std::vector<char>(size_t{256} << 10);
 };
 
 }  // namespace

@@ -2,18 +2,12 @@
 // they were sent, and once the client has ended, `grpc-status: 0`: that is a unary call, and a
 // stream in both directions. Prints the port it listens on and serves until standard input ends.
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <cstring>
 #include <memory>
-#include <vector>
 
 #include "tools/bench/h2.h"
+#include "tools/bench/server.h"
 
 namespace {
 
@@ -92,59 +86,27 @@ int on_close(nghttp2_session* session, int32_t id, uint32_t, void*) {
   return 0;
 }
 
-class Backend {
+class Backend : public weir::bench::Server {
  public:
-  int run() {
-    listener_ = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    if (bind(listener_, reinterpret_cast<sockaddr*>(&address), length) != 0) return 1;
-    if (::listen(listener_, 8192) != 0) return 1;
-    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length);
-    printf("%d\n", ntohs(address.sin_port));
-    fflush(stdout);
+  Backend() {
     nghttp2_session_callbacks_new(&callbacks_);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks_, on_begin);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks_, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks_, on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks_, on_close);
-    epoll_ = epoll_create1(EPOLL_CLOEXEC);
-    watch(epoll_, listener_, EPOLLIN, &listener_);
-    watch(epoll_, STDIN_FILENO, EPOLLIN, nullptr);
-    std::array<epoll_event, 256> events;
-    for (;;) {
-      const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), -1);
-      for (int i = 0; i < count; ++i) {
-        void* target = events[static_cast<size_t>(i)].data.ptr;
-        if (target == nullptr) return 0;
-        if (target == &listener_) {
-          accept_all();
-        } else {
-          serve(static_cast<Link*>(target));
-        }
-      }
-    }
   }
 
  private:
-  void accept_all() {
-    for (;;) {
-      const int descriptor = accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK);
-      if (descriptor < 0) return;
-      const int on = 1;
-      setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-      auto* link = new Link;
-      link->descriptor = descriptor;
-      nghttp2_session_server_new(&link->session, callbacks_, nullptr);
-      weir::bench::open_link(*link);
-      watch(epoll_, descriptor, EPOLLIN, link);
-    }
+  void accepted(int descriptor) override {
+    auto* link = new Link;
+    link->descriptor = descriptor;
+    nghttp2_session_server_new(&link->session, callbacks_, nullptr);
+    weir::bench::open_link(*link);
+    watch(epoll_, descriptor, EPOLLIN, link);
   }
 
-  // Level-triggered: what is not read now is told again.
-  void serve(Link* link) {
+  void ready(void* watched) override {
+    auto* link = static_cast<Link*>(watched);
     const ssize_t count = read(link->descriptor, buffer_.data(), buffer_.size());
     bool alive = count > 0 || (count < 0 && errno == EAGAIN);
     if (count > 0) {
@@ -157,10 +119,7 @@ class Backend {
     delete link;
   }
 
-  int listener_ = -1;
-  int epoll_ = -1;
   nghttp2_session_callbacks* callbacks_ = nullptr;
-  std::vector<char> buffer_ = std::vector<char>(size_t{64} << 10);
 };
 
 }  // namespace

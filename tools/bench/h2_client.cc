@@ -8,20 +8,11 @@
 // everywhere and prints "ready". Then, for each line "N" on standard input, makes N exchanges and
 // prints "done SECONDS". Ends with standard input. Anything wrong: a sentence, status 1.
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 
-#include <algorithm>
-#include <array>
-#include <chrono>
-#include <cstdio>
-#include <cstring>
-#include <iostream>
 #include <memory>
-#include <vector>
 
+#include "tools/bench/generator.h"
 #include "tools/bench/h2.h"
 
 namespace {
@@ -29,12 +20,7 @@ namespace {
 using weir::bench::field;
 using weir::bench::Link;
 using weir::bench::watch;
-
-[[noreturn]] void wrong(const std::string& what) {
-  printf("wrong: %s\n", what.c_str());
-  fflush(stdout);
-  _exit(1);
-}
+using weir::bench::wrong;
 
 enum class Mode { requests, unary, messages };
 
@@ -52,42 +38,17 @@ struct Call {
   size_t got = 0;
 };
 
-class Client {
+class Client : public weir::bench::Generator {
  public:
   Client(Mode mode, uint16_t port, size_t connections, size_t streams, std::string path)
-      : mode_(mode), path_(std::move(path)), streams_(streams) {
-    address_.sin_family = AF_INET;
-    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address_.sin_port = htons(port);
+      : Generator(port, connections, connections * streams),
+        mode_(mode),
+        path_(std::move(path)),
+        streams_(streams),
+        links_(connections),
+        calls_(connections * streams) {
     wanted_ = mode == Mode::requests ? weir::bench::wanted_size(path_) : 0;
-    links_.resize(connections);
-    calls_.resize(connections * streams);
-    epoll_ = epoll_create1(EPOLL_CLOEXEC);
-  }
-
-  void run() {
     set_callbacks();
-    // Some at a time, so that no listen queue runs over.
-    for (size_t first = 0; first < links_.size(); first += 100) {
-      const size_t last = std::min(first + 100, links_.size());
-      for (size_t i = first; i < last; ++i) connect(i);
-      work();
-    }
-    printf("ready\n");
-    fflush(stdout);
-    for (std::string line; std::getline(std::cin, line);) {
-      const auto start = std::chrono::steady_clock::now();
-      to_start_ = std::stoul(line);
-      for (size_t i = 0; i < calls_.size() && to_start_ > 0; ++i) {
-        --to_start_;
-        next(calls_[i]);
-      }
-      for (Link& link : links_) flush(link);
-      work();
-      const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-      printf("done %.6f\n", time.count());
-      fflush(stdout);
-    }
   }
 
  private:
@@ -125,14 +86,9 @@ class Client {
     return static_cast<Call*>(nghttp2_session_get_stream_user_data(session, id));
   }
 
-  void connect(size_t index) {
+  void open(size_t index) override {
     Link& link = links_[index];
-    link.descriptor = socket(AF_INET, SOCK_STREAM, 0);
-    const int on = 1;
-    setsockopt(link.descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (::connect(link.descriptor, reinterpret_cast<sockaddr*>(&address_), sizeof address_) != 0) {
-      wrong(std::string("connect: ") + strerror(errno));
-    }
+    link.descriptor = connect(SOCK_STREAM);
     const int flags = fcntl(link.descriptor, F_GETFL);
     fcntl(link.descriptor, F_SETFL, flags | O_NONBLOCK);
     nghttp2_session_client_new(&link.session, callbacks_, nullptr);
@@ -147,13 +103,15 @@ class Client {
     flush(link);
   }
 
+  void next(size_t index) override { next(calls_[index]); }
+
   void next(Call& call) {
-    ++in_flight_;
+    begun();
     call.got = 0;
     if (mode_ != Mode::requests) {
       call.sent = 0;
       call.message.assign("\0\0\0\0\x40", 5);
-      for (size_t i = 0; i < 64; ++i) call.message += static_cast<char>('a' + (turn_++ % 23));
+      for (size_t i = 0; i < 64; ++i) call.message += letter();
     }
     if (call.open) {
       nghttp2_session_resume_data(call.link->session, call.id);
@@ -222,27 +180,18 @@ class Client {
   }
 
   void finish(Call& call) {
-    --in_flight_;
-    if (to_start_ == 0) return;
-    --to_start_;
-    next(call);
+    if (ended()) next(call);
+  }
+
+  void all_begun() override {
+    for (Link& link : links_) flush(link);
   }
 
   void flush(Link& link) {
     if (!weir::bench::send_all(link, epoll_)) wrong("the connection does not take anything");
   }
 
-  // Until nothing is in flight any more.
-  void work() {
-    std::array<epoll_event, 256> events;
-    while (in_flight_ > 0) {
-      const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 30000);
-      if (count == 0) wrong("no answer for 30 seconds");
-      for (int i = 0; i < count; ++i) {
-        serve(*static_cast<Link*>(events[static_cast<size_t>(i)].data.ptr));
-      }
-    }
-  }
+  void ready(void* link) override { serve(*static_cast<Link*>(link)); }
 
   void serve(Link& link) {
     const ssize_t count = read(link.descriptor, buffer_.data(), buffer_.size());
@@ -260,16 +209,9 @@ class Client {
   std::string path_;
   size_t streams_;
   size_t wanted_ = 0;
-  sockaddr_in address_{};
-  int epoll_ = -1;
-  size_t turn_ = 0;
-  size_t to_start_ = 0;
-  size_t in_flight_ = 0;
   nghttp2_session_callbacks* callbacks_ = nullptr;
   std::vector<Link> links_;
   std::vector<Call> calls_;
-  std::string pattern_ = weir::bench::make_pattern();
-  std::vector<char> buffer_ = std::vector<char>(size_t{256} << 10);
 };
 
 }  // namespace

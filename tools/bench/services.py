@@ -5,7 +5,11 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
+
+sys.path.insert(0, f"{os.path.dirname(os.path.abspath(__file__))}/../../tests/support")
+from watch import Watch  # noqa: E402
 
 PATIENCE = 60
 _running = []
@@ -27,7 +31,11 @@ def pinned(processor):
     return lambda: os.sched_setaffinity(0, {processor})
 
 
+_changes = Watch()  # of the logs and pid files of all services
+
+
 def wait_until(condition, what):
+    """Asks again at each change there, and now and then for what no event tells of (other processes)."""
     deadline = time.monotonic() + PATIENCE
     while True:
         value = condition()
@@ -35,7 +43,7 @@ def wait_until(condition, what):
             return value
         if time.monotonic() > deadline:
             raise Wrong(f"waited in vain for {what}")
-        time.sleep(0.002)
+        _changes.wait(0.002)
 
 
 def end_all():
@@ -108,6 +116,7 @@ class Service:
         self.folder = os.path.join(folder, f"{name}-{os.urandom(4).hex()}")
         for part in ("logs", "temp"):
             os.makedirs(os.path.join(self.folder, part))
+        _changes.add(os.path.join(self.folder, "logs"))
         self.held, self.port = reserve_port()
         self.conf = os.path.join(self.folder, "bench.conf")
         text = make(self.port)
@@ -209,7 +218,7 @@ def private_memory(pid):
 def settled_memory(pid):
     """When nothing has happened for a while: what requests and handshakes leave is freed, idle
     connections are put away (weir does so after two seconds)."""
-    time.sleep(3)
+    time.sleep(3)  # that idle time itself is measured
     return private_memory(pid)
 
 
