@@ -10,7 +10,7 @@ namespace weir {
 namespace {
 
 constexpr size_t kStep = 64;
-constexpr size_t kLargest = 4096;
+constexpr size_t kLargest = 4096 + kStep;  // a block of 4 KB has a head
 constexpr size_t kBytesKept = 256 * 1024;  // a class and thread
 
 // How many pieces of each class are kept.

@@ -5,8 +5,8 @@
 namespace weir {
 
 // Small pieces of memory that come and go with every request: coroutine frames, short vectors. From
-// free lists of this thread, one per size class; above 4 KB it is malloc. A piece may be given back
-// in another thread. Throws std::bad_alloc only.
+// free lists of this thread, one per size class; above 4 KB and a little it is malloc. A piece may
+// be given back in another thread. Throws std::bad_alloc only.
 void* allocate_pooled(size_t size);
 // `size` is the one it was allocated with.
 void free_pooled(void* memory, size_t size);

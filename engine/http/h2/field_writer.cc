@@ -1,6 +1,8 @@
 #include "engine/http/h2/field_writer.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 
 #include "engine/http/framing.h"
 
@@ -8,6 +10,29 @@ namespace weir::http::h2 {
 namespace {
 
 constexpr size_t kTextSize = 4096;
+
+bool is_capital(char c) {
+  return c >= 'A' && c <= 'Z';
+}
+
+// Eight bytes at once: the high bit of a sum of a byte's other bits tells which side it is of.
+bool has_capital_in_word(const char* at) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  constexpr uint64_t kHigh = kOnes << 7;
+  uint64_t word;
+  std::memcpy(&word, at, sizeof word);
+  const uint64_t low = word & ~kHigh;
+  return ((low + kOnes * (0x80 - 'A')) & ~(low + kOnes * (0x7f - 'Z')) & ~word & kHigh) != 0;
+}
+
+bool has_capital(std::string_view name) {
+  if (name.size() < sizeof(uint64_t)) return std::any_of(name.begin(), name.end(), is_capital);
+  const char* const last = name.data() + name.size() - sizeof(uint64_t);
+  for (const char* at = name.data(); at < last; at += sizeof(uint64_t)) {
+    if (has_capital_in_word(at)) return true;
+  }
+  return has_capital_in_word(last);  // overlaps the one before
+}
 
 }  // namespace
 
@@ -65,12 +90,10 @@ void FieldWriter::add_number(std::string_view name, uint64_t value) {
 }
 
 std::string_view FieldWriter::lower(std::string_view name) {
-  const bool capitals =
-      std::any_of(name.begin(), name.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
-  if (!capitals) return name;
+  if (!has_capital(name)) return name;
   char* to = room(name.size());
   std::transform(name.begin(), name.end(), to,
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+                 [](char c) { return is_capital(c) ? static_cast<char>(c | 0x20) : c; });
   return {to, name.size()};
 }
 

@@ -1,6 +1,7 @@
 #include "engine/http/h2/multiplexer.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
 
@@ -14,27 +15,51 @@ constexpr size_t kSmallPiece = 4096;  // of a body received: gathered instead of
 constexpr size_t kTrailerLimit = 16384;  // as HTTP/1's
 constexpr uint32_t kTrailerCount = 1000;
 
-}  // namespace
+enum NameClass : uint8_t { kFine = 0, kUnderscore = 1, kOdd = 2, kBad = 4 };
 
-NameVerdict judge_name(std::string_view name, bool allow_underscores) {
-  NameVerdict verdict = NameVerdict::valid;
-  for (char c : name) {
-    if ((c >= 'a' && c <= 'z') || c == '-' || (c >= '0' && c <= '9')) continue;
-    if (c == '_' && allow_underscores) continue;
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte <= 0x20 || byte == 0x7f || c == ':' || (c >= 'A' && c <= 'Z')) {
-      return NameVerdict::invalid;
-    }
-    verdict = NameVerdict::odd;
+constexpr std::array<uint8_t, 256> make_name_classes() {
+  std::array<uint8_t, 256> table{};
+  for (int c = 0; c < 256; ++c) {
+    const bool fine = (c >= 'a' && c <= 'z') || c == '-' || (c >= '0' && c <= '9');
+    const bool bad = c <= 0x20 || c == 0x7f || c == ':' || (c >= 'A' && c <= 'Z');
+    table[c] = fine ? kFine : bad ? kBad : c == '_' ? kUnderscore : kOdd;
   }
-  return verdict;
+  return table;
+}
+constexpr std::array<uint8_t, 256> kNameClasses = make_name_classes();
+
+// Eight bytes at once: is one of them below `limit` (128 at most)?
+bool has_byte_below(const char* at, uint8_t limit) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  uint64_t word;
+  std::memcpy(&word, at, sizeof word);
+  return ((word - kOnes * limit) & ~word & (kOnes << 7)) != 0;
 }
 
-bool is_valid_value(std::string_view value) {
+bool is_valid(std::string_view value) {
   for (char c : value) {
     if (c == '\0' || c == '\n' || c == '\r') return false;
   }
   return true;
+}
+
+}  // namespace
+
+NameVerdict judge_name(std::string_view name, bool allow_underscores) {
+  unsigned seen = 0;
+  for (char c : name) seen |= kNameClasses[static_cast<unsigned char>(c)];
+  if ((seen & kBad) != 0) return NameVerdict::invalid;
+  const unsigned odd = allow_underscores ? kOdd : kOdd | kUnderscore;
+  return (seen & odd) != 0 ? NameVerdict::odd : NameVerdict::valid;
+}
+
+bool is_valid_value(std::string_view value) {
+  if (value.size() < sizeof(uint64_t)) return is_valid(value);
+  const char* const last = value.data() + value.size() - sizeof(uint64_t);
+  for (const char* at = value.data(); at < last; at += sizeof(uint64_t)) {
+    if (has_byte_below(at, 0x10)) return is_valid(value);
+  }
+  return !has_byte_below(last, 0x10) || is_valid(value);  // overlaps the one before
 }
 
 Multiplexer::Multiplexer(CodecReceiver& receiver, Role role)
@@ -48,8 +73,9 @@ Multiplexer::~Multiplexer() {
 
 Stream* Multiplexer::make_stream() {
   constexpr size_t kMostSlots = 65536;
-  size_t at = 0;
+  size_t at = first_free_;
   while (at < slots_.size() && slots_[at].stream != nullptr) ++at;
+  first_free_ = at;
   if (at == kMostSlots) return nullptr;
   if (at == slots_.size()) slots_.emplace_back();
   Slot& slot = slots_[at];
@@ -75,7 +101,9 @@ void Multiplexer::release(Stream& stream) {
     nghttp2_session_set_stream_user_data(session_, stream.number, nullptr);
   }
   if (heading_ == &stream) heading_ = nullptr;
-  slots_[stream.handle & 0xffff].stream = nullptr;
+  const size_t at = stream.handle & 0xffff;
+  slots_[at].stream = nullptr;
+  first_free_ = std::min(first_free_, at);
   --held_;
   delete &stream;
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/pooled.h"
 #include "engine/http/codec.h"
 #include "engine/http/h2/field_writer.h"
 #include "engine/http/h2/flood_guard.h"
@@ -17,7 +18,7 @@ namespace weir::http::h2 {
 
 // One stream, from its first frame until the receiver forgets it. What nghttp2 knows of it may be
 // gone before.
-struct Stream {
+struct Stream : Pooled {
   StreamId handle = 0;
   int32_t number = -1;  // on the wire; -1: not sent yet
   Arena* arena = nullptr;
@@ -156,6 +157,7 @@ class Multiplexer : public Codec {
   void send_source(Stream& stream, const uint8_t* frame_head, size_t length);
 
   std::vector<Slot> slots_;
+  size_t first_free_ = 0;           // no slot before it is free
   std::vector<int32_t> cut_short_;  // streams that we reset, the last of them
   int32_t last_number_ = 0;         // the highest of the peer's streams
   uint32_t first_told_ = 0;         // where tell_windows() began last

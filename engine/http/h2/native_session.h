@@ -14,7 +14,8 @@ namespace weir::http::h2 {
 // nghttp2_session_mem_send() is called until it has nothing more: so all sessions of a thread get
 // the same one, and an idle connection has none. What else it takes when it is made (9 KB with
 // 1.52, most of it zero) stands in a slot that is folded while the connection is idle; a slot has
-// no pointers to it but the session's own. What it takes later is malloc's.
+// no pointers to it but the session's own. What it takes later is malloc's, small pieces through
+// free lists of the thread.
 class NativeSession {
  public:
   NativeSession();
