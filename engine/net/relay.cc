@@ -147,10 +147,17 @@ void Relay::start() {
   first_.stream.set_handler(&first_);
   second_.stream.set_handler(&second_);
   arm();
-  if (!flush(first_) || !flush(second_)) return;
+  if (!send_queued(first_) || !send_queued(second_)) return;
   // Bytes may have come before we listened.
   first_.stream.read_later();
   second_.stream.read_later();
+}
+
+// With what the other side has sent already, in one packet.
+bool Relay::send_queued(Side& to) {
+  if (to.pending.empty()) return true;
+  bool again = true;
+  return move_once(other(to), to, again) && flush(to);
 }
 
 void Relay::arm() {

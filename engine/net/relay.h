@@ -118,6 +118,7 @@ class Relay final {
   bool read_failed(Side& from, int error);
   void end_delay(Side& to);
   bool write(Side& to, const char* data, size_t size);
+  bool send_queued(Side& to);
   bool flush(Side& to);
   bool flush_pipe(Side& to);
   bool over(RelayOwner::Over how, const Side& by, int error);

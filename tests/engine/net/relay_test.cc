@@ -162,6 +162,19 @@ TEST_CASE("relay: both ways, queued bytes first", "[net]") {
   CHECK_FALSE(rig.over);
 }
 
+TEST_CASE("relay: queued bytes leave with what has come already", "[net]") {
+  RelayOptions options;
+  options.no_delay = true;
+  Rig rig(options, AF_INET);
+  rig.send(rig.client, "hello");
+  rig.turn();  // the loop has heard of it
+  rig.relay->to_second().push(Slice::copy_of("header "));
+  rig.relay->start();
+  rig.turn();
+  CHECK(rig.receive(rig.server) == "header hello");
+  CHECK(no_delay_of(rig.second) == 0);  // comes with a second write
+}
+
 TEST_CASE("relay: TCP_NODELAY comes with a side's second write, if at all", "[net]") {
   RelayOptions options;
   options.no_delay = GENERATE(true, false);
