@@ -70,7 +70,10 @@ class ProxyDatagrams final : public ProxyRun, public Pooled {
   void pass_on(std::string_view datagram);
   void pass_back(const char* data, size_t size);
   // Are all answers there that are to come?
+  bool has_all_answers() const;
+  // Then the session is over.
   bool settle();
+  void end(int status);
   std::string counts() const;
   // A pause is not silence: the time counts from its end on.
   void arm() { timer_.arm(worker_.loop, timeout_ + (limits_ ? limits_->pause_left() : 0)); }
@@ -103,6 +106,7 @@ class ProxyDatagrams final : public ProxyRun, public Pooled {
   uint64_t requests_ = 0;
   uint64_t responses_ = 0;
   uint64_t first_byte_at_ = 0;
+  bool failed_ = false;  // there was an error of the socket
 };
 
 void ProxyDatagrams::open(const net::Address& peer) {
@@ -215,21 +219,25 @@ void ProxyDatagrams::pause_is_over(void* self) {
 // --- to the upstream
 
 void ProxyDatagrams::pass_on(std::string_view datagram) {
-  ssize_t count;
-  do {
-    count = ::send(descriptor_, datagram.data(), datagram.size(), MSG_NOSIGNAL);
-  } while (count < 0 && errno == EINTR);
-  if (count >= 0) {
-    sent_ += static_cast<uint64_t>(count);
-    return;
+  for (bool again = true;; again = false) {
+    ssize_t count;
+    do {
+      count = ::send(descriptor_, datagram.data(), datagram.size(), MSG_NOSIGNAL);
+    } while (count < 0 && errno == EINTR);
+    if (count >= 0) {
+      sent_ += static_cast<uint64_t>(count);
+      return;
+    }
+    if (errno == EAGAIN || errno == ENOBUFS) return;  // lost
+    const int error = errno;
+    failed_ = true;
+    session_.set_activity("proxying and sending to upstream");
+    session_.log(Severity::error, "send() failed", error);
+    session_.set_activity("proxying connection");
+    // The error of an earlier datagram may be told now: this one can still go.
+    if (error != ECONNREFUSED) return end(200);
+    if (!again) return;
   }
-  if (errno == EAGAIN || errno == ENOBUFS) return;  // lost
-  const int error = errno;
-  session_.set_activity("proxying and sending to upstream");
-  session_.log(Severity::error, "send() failed", error);
-  // The error of an earlier datagram, told now: this one can still go.
-  if (error == ECONNREFUSED) return;
-  session_.finish(200);
 }
 
 void ProxyDatagrams::readable(void* self, uint32_t) {
@@ -263,6 +271,8 @@ void ProxyDatagrams::receive() {
 void ProxyDatagrams::receive_failed(int error) {
   session_.set_activity("proxying and reading from upstream");
   session_.log(Severity::error, "recv() failed", error);
+  session_.set_activity("proxying connection");
+  failed_ = true;
   // As nginx, the client gets an empty datagram for it.
   pass_back("", 0);
 }
@@ -284,24 +294,37 @@ std::string ProxyDatagrams::counts() const {
          "/" + std::to_string(sent_);
 }
 
+bool ProxyDatagrams::has_all_answers() const {
+  return responses_ >= static_cast<uint64_t>(most_responses_) * requests_;
+}
+
 bool ProxyDatagrams::settle() {
   if (most_requests_ && requests_ < most_requests_) return false;
   // The client's next datagram begins a session.
   if (most_requests_) session_.detach();
-  if (most_responses_ < 0) return false;
-  if (responses_ < static_cast<uint64_t>(most_responses_) * requests_) return false;
+  if (most_responses_ < 0 || !has_all_answers()) return false;
   if (session_.wants_log(Severity::info)) {
     session_.log_plain(Severity::info, "udp done" + counts());
   }
-  session_.finish(200);
+  end(200);
   return true;
+}
+
+void ProxyDatagrams::end(int status) {
+  if (failed_) peer_failed();
+  session_.finish(status);
 }
 
 void ProxyDatagrams::expired(void* self) {
   auto& run = *static_cast<ProxyDatagrams*>(self);
   if (run.session_.finished()) return;
-  run.session_.log_plain(Severity::info, "udp timed out" + run.counts());
-  run.session_.finish(200);
+  if (run.most_responses_ < 0 || run.has_all_answers()) {
+    run.session_.log_plain(Severity::info, "udp timed out" + run.counts());
+    return run.end(200);
+  }
+  run.session_.log(Severity::error, "upstream timed out", ETIMEDOUT);
+  run.failed_ = true;
+  run.end(502);
 }
 
 }  // namespace

@@ -187,6 +187,12 @@ void ProxyRun::attempt_failed() {
   next();
 }
 
+void ProxyRun::peer_failed() {
+  if (!selection_->finish(upstream::Selection::Result::failed)) return;
+  session_.set_activity("proxying connection");
+  session_.log(Severity::warn, "upstream server temporarily disabled");
+}
+
 void ProxyRun::connected() {
   attempt().connect_time = static_cast<int64_t>(attempt_age());
   session_.set_activity("proxying connection");

@@ -42,6 +42,9 @@ class ProxyRun : public Content {
   void connected();
   // This peer is not to be had: the next one's turn, or the end.
   void attempt_failed();
+  // After connected(), of datagrams: the session is over, and the peer that served it counts as
+  // failed.
+  void peer_failed();
   net::ConnectOptions connect_options();
   // The PROXY protocol header that the upstream wants first; empty: none.
   std::string proxy_header();
