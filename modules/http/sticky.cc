@@ -1,5 +1,7 @@
 #include "engine/upstream/sticky.h"
 
+#include <span>
+
 #include "confparse/value.h"
 #include "engine/zone/registry.h"
 #include "modules/http/modules.h"
@@ -65,6 +67,24 @@ bool read_cookie_parameter(Compiler& compiler, const Statement& at, const Word& 
   return false;
 }
 
+// A parameter (or what begins with it and "=") stands once, but for those that add to a list.
+bool check_repeats(Compiler& compiler, const Statement& at, std::span<const Word> parameters) {
+  const auto name_of = [](const Word& word) {
+    return std::string_view(word.text).substr(0, word.text.find('='));
+  };
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const std::string_view name = name_of(parameters[i]);
+    if (name == "create" || name == "lookup") continue;
+    for (size_t before = 0; before < i; ++before) {
+      if (name_of(parameters[before]) != name) continue;
+      compiler.error(at, "duplicate parameter \"" + std::string(parameters[i].text) + "\"", {},
+                     &parameters[i]);
+      return false;
+    }
+  }
+  return true;
+}
+
 bool read_cookie(Compiler& compiler, const Statement& at, StickyPolicy& policy) {
   policy.cookie = at.argument(1);
   if (policy.cookie.empty()) {
@@ -78,7 +98,7 @@ bool read_cookie(Compiler& compiler, const Statement& at, StickyPolicy& policy) 
                                "[samesite=strict|lax|none|$VARIABLE] [secure] [path=]");
     return false;
   }
-  return true;
+  return check_repeats(compiler, at, at.words.subspan(3));
 }
 
 bool read_route(Compiler& compiler, const Statement& at, StickyPolicy& policy) {
@@ -110,7 +130,7 @@ bool read_learn_parameter(Compiler& compiler, const Statement& at, const Word& w
   }
   if (text.starts_with("timeout=")) {
     const auto time = conf::parse_milliseconds(text.substr(8));
-    if (time) {
+    if (time && *time > 0) {  // else sessions would be forgotten as they begin
       policy.timeout_milliseconds = *time;
       return true;
     }
@@ -131,7 +151,7 @@ bool read_learn(Compiler& compiler, const Statement& at, StickyPolicy& policy) {
                         : policy.lookup.empty() ? "lookup"
                         : !policy.zone          ? "zone"
                                                 : nullptr;
-  if (!missing) return true;
+  if (!missing) return check_repeats(compiler, at, at.words.subspan(2));
   compiler.error(at, "\"sticky learn\" must have \"" + std::string(missing) + "\" parameter",
                  "sticky learn create=$VARIABLE lookup=$VARIABLE zone=NAME:SIZE");
   return false;

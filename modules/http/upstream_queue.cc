@@ -23,7 +23,10 @@ void set_queue(conf::Compiler& compiler, conf::Scope&, const conf::Statement& at
     const std::string_view word = at.argument(1);
     const auto time = word.starts_with("timeout=") ? conf::parse_milliseconds(word.substr(8))
                                                    : std::optional<int64_t>();
-    if (!time) return compiler.invalid_parameter(at, at.words[2], "queue NUMBER [timeout=TIME]");
+    // With 0 nobody would wait, and it may be meant as "for ever".
+    if (!time || *time == 0) {
+      return compiler.invalid_parameter(at, at.words[2], "queue NUMBER [timeout=TIME]");
+    }
     policy.timeout_milliseconds = static_cast<uint64_t>(*time);
   }
   builder.current->queue = policy;

@@ -10,7 +10,6 @@ namespace {
 
 using conf::Compiler;
 using conf::Statement;
-using conf::Word;
 using upstream::HealthCheck;
 
 bool take_time(std::string_view text, uint64_t least, uint64_t& to) {
@@ -27,48 +26,32 @@ bool take_count(std::string_view text, int64_t most, uint32_t& to) {
   return true;
 }
 
-bool take_value(std::string_view name, std::string_view value, HealthCheck& check, bool& known) {
-  upstream::HealthPolicy& policy = check.policy;
-  if (name == "interval") return take_time(value, 1, policy.interval_milliseconds);
-  if (name == "jitter") return take_time(value, 0, policy.jitter_milliseconds);
-  if (name == "fails") return take_count(value, INT32_MAX, policy.fails);
-  if (name == "passes") return take_count(value, INT32_MAX, policy.passes);
-  if (name == "port") {
-    uint32_t port = 0;
-    if (!take_count(value, 65535, port)) return false;
-    check.port = static_cast<uint16_t>(port);
-    return true;
-  }
-  if (name == "match") {
-    check.match = value;
-    return !value.empty();
-  }
-  known = false;
+bool take_port(std::string_view text, uint16_t& to) {
+  uint32_t port = 0;
+  if (!take_count(text, 65535, port)) return false;
+  to = static_cast<uint16_t>(port);
   return true;
 }
 
 }  // namespace
 
-ParameterUse read_health_parameter(Compiler& compiler, const Statement& at, const Word& word,
-                                   HealthCheck& check) {
-  const std::string_view text = word.text;
+ParameterUse read_health_parameter(std::string_view text, HealthCheck& check) {
   upstream::HealthPolicy& policy = check.policy;
-  if (text == "mandatory") {
-    policy.mandatory = true;
-    return ParameterUse::taken;
-  }
-  if (text == "persistent" && policy.mandatory) {
-    policy.persistent = true;
-    return ParameterUse::taken;
-  }
+  const auto taken = [](bool well) { return well ? ParameterUse::taken : ParameterUse::wrong; };
+  if (text == "mandatory") return taken(policy.mandatory = true);
+  if (text == "persistent") return taken(policy.persistent = policy.mandatory);
   const size_t equals = text.find('=');
   if (equals == text.npos) return ParameterUse::unknown;
-  bool known = true;
-  if (!take_value(text.substr(0, equals), text.substr(equals + 1), check, known)) {
-    compiler.invalid_parameter(at, word);
-    return ParameterUse::wrong;
-  }
-  return known ? ParameterUse::taken : ParameterUse::unknown;
+  const std::string_view name = text.substr(0, equals);
+  const std::string_view value = text.substr(equals + 1);
+  if (name == "interval") return taken(take_time(value, 1, policy.interval_milliseconds));
+  if (name == "jitter") return taken(take_time(value, 0, policy.jitter_milliseconds));
+  if (name == "fails") return taken(take_count(value, INT32_MAX, policy.fails));
+  if (name == "passes") return taken(take_count(value, INT32_MAX, policy.passes));
+  if (name == "port") return taken(take_port(value, check.port));
+  if (name != "match") return ParameterUse::unknown;
+  check.match = value;
+  return taken(!value.empty());
 }
 
 std::optional<RegexOperator> read_regex_operator(std::string_view word) {

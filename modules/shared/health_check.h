@@ -3,10 +3,14 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "confparse/compiler.h"
+#include "confparse/schema.h"
 #include "engine/upstream/cluster.h"
 #include "engine/upstream/health.h"
 
@@ -14,9 +18,8 @@
 namespace weir::shared {
 
 enum class ParameterUse : uint8_t { taken, unknown, wrong };
-// interval=, jitter=, fails=, passes=, mandatory, persistent, match=, port=. `wrong` is reported.
-ParameterUse read_health_parameter(conf::Compiler& compiler, const conf::Statement& at,
-                                   const conf::Word& word, upstream::HealthCheck& check);
+// interval=, jitter=, fails=, passes=, mandatory, persistent, match=, port=.
+ParameterUse read_health_parameter(std::string_view text, upstream::HealthCheck& check);
 
 // "~" and "~*", and with an exclamation mark in front.
 struct RegexOperator {
@@ -32,33 +35,94 @@ void add_health_check(conf::Compiler& compiler, const conf::Statement& at,
                       const upstream::Cluster* cluster,
                       const std::shared_ptr<upstream::HealthCheck>& check);
 
-// The match blocks of a subsystem, by name. A health_check may come before the block it names.
-template <class Match>
-class MatchBlocks {
+// The health_check lines and match blocks of a subsystem, kept until all upstreams are known:
+// either may come before what it names. `Kind` says what is the subsystem's own:
+//
+//   using Check, Match;                               // a HealthCheck with `tests`; a match block
+//   static void begin(Compiler&, Check&);             // where the line stands
+//   static ParameterUse read_own(string_view, Check&);  // a parameter; asked first
+//   static const upstream::Cluster* find_upstream(Compiler&, const Statement&, Check&);
+//                                                     // whose servers; null after an error
+//   static std::string key(const Check&);             // what it asks, to tell checks apart
+template <class Kind>
+class HealthChecks final : public conf::CompilerState {
  public:
-  // Null after an error.
-  std::shared_ptr<Match> define(conf::Compiler& compiler, const conf::Statement& at) {
-    auto& match = blocks_[std::string(at.argument(0))];
+  using Check = typename Kind::Check;
+  using Match = typename Kind::Match;
+
+  static void set_check(conf::Compiler& compiler, conf::Scope&, const conf::Statement& at) {
+    auto check = std::make_shared<Check>();
+    Kind::begin(compiler, *check);
+    for (const conf::Word& word : at.words.subspan(1)) {
+      ParameterUse use = Kind::read_own(word.text, *check);
+      if (use == ParameterUse::unknown) use = read_health_parameter(word.text, *check);
+      if (use != ParameterUse::taken) return compiler.invalid_parameter(at, word);
+    }
+    compiler.state<HealthChecks>().pending_.push_back({&at, std::move(check)});
+  }
+
+  static void set_match(conf::Compiler& compiler, conf::Scope&, const conf::Statement& at) {
+    auto& match = compiler.state<HealthChecks>().matches_[std::string(at.argument(0))];
     if (match) {
-      compiler.error(at, "duplicate match \"" + std::string(at.argument(0)) + "\"", {},
-                     &at.words[1]);
-      return nullptr;
+      return compiler.error(at, "duplicate match \"" + std::string(at.argument(0)) + "\"", {},
+                            &at.words[1]);
     }
     match = std::make_shared<Match>();
-    return match;
+    match->read(compiler, at);
   }
-  // Null after an error, and for an empty name.
-  std::shared_ptr<const Match> find(conf::Compiler& compiler, const conf::Statement& at,
-                                    const std::string& name) const {
-    if (name.empty()) return nullptr;
-    const auto found = blocks_.find(name);
-    if (found != blocks_.end()) return found->second;
-    compiler.error(at, "match \"" + name + "\" is not found");
-    return nullptr;
+
+  // Gives the checks to their clusters, which are among `clusters`.
+  void complete(conf::Compiler& compiler,
+                const std::vector<std::unique_ptr<upstream::Cluster>>& clusters) {
+    for (const Pending& pending : pending_) {
+      Check& check = *pending.check;
+      const upstream::Cluster* cluster = Kind::find_upstream(compiler, *pending.at, check);
+      if (!cluster || !find_match(compiler, pending)) continue;
+      check.key = Kind::key(check);
+      add_health_check(compiler, *pending.at, clusters, cluster, pending.check);
+    }
+  }
+
+  static constexpr conf::Directive check_row(uint32_t where, std::string_view doc) {
+    return {.name = "health_check",
+            .where = where,
+            .args = {0, conf::kNoLimit},
+            .repeat = conf::Repeat::collect,
+            .merge = conf::Merge::own,
+            .set = &HealthChecks::set_check,
+            .doc = doc};
+  }
+  static constexpr conf::Directive match_row(uint32_t where, std::string_view doc) {
+    return {.name = "match",
+            .where = where,
+            .args = {1, 1},
+            .form = conf::Form::block,
+            .repeat = conf::Repeat::collect,
+            .merge = conf::Merge::own,
+            .set = &HealthChecks::set_match,
+            .doc = doc};
   }
 
  private:
-  std::map<std::string, std::shared_ptr<Match>> blocks_;
+  struct Pending {
+    const conf::Statement* at;
+    std::shared_ptr<Check> check;
+  };
+
+  bool find_match(conf::Compiler& compiler, const Pending& pending) {
+    const std::string& name = pending.check->match;
+    if (name.empty()) return true;
+    const auto found = matches_.find(name);
+    if (found == matches_.end()) {
+      compiler.error(*pending.at, "match \"" + name + "\" is not found");
+      return false;
+    }
+    pending.check->tests = found->second;
+    return true;
+  }
+
+  std::map<std::string, std::shared_ptr<Match>> matches_;
+  std::vector<Pending> pending_;
 };
 
 }  // namespace weir::shared

@@ -1,6 +1,6 @@
-// The directives of the real modules: tests/golden/modules/NAME.golden holds an accepted and a
-// refused configuration, divided by a line "====", each with what is printed (see golden_case.h). A
-// name that stands in several blocks as different directives ends in ".main",
+// The directives of the real modules: tests/golden/modules/NAME.golden holds an accepted and one or
+// more refused configurations, divided by lines "====", each with what is printed (see
+// golden_case.h). A name that stands in several blocks as different directives ends in ".main",
 // ".upstream" or ".stream".
 
 #include <catch2/catch.hpp>
@@ -51,11 +51,11 @@ std::string read(const fs::path& path) {
   return whole.str();
 }
 
-// Judges one half of a file and returns it with what was printed.
-std::string judged_half(const std::string& half, bool& ok) {
-  const size_t line = half.find(kExpected);
+// Judges one case of a file and returns it with what was printed.
+std::string judged_case(const std::string& part, bool& ok) {
+  const size_t line = part.find(kExpected);
   REQUIRE(line != std::string::npos);
-  const std::string text = half.substr(0, line);
+  const std::string text = part.substr(0, line);
   const Judged judged = judge(text);
   ok = judged.ok;
   return text + std::string(kExpected) + judged.printed;
@@ -90,12 +90,16 @@ TEST_CASE("every directive has an accepted and a refused case") {
       FAIL_CHECK("no file with two cases");
       continue;
     }
-    bool first = false;
-    bool second = false;
-    const std::string now = judged_half(text.substr(0, between), first) + std::string(kBetween) +
-                            judged_half(text.substr(between + kBetween.size()), second);
-    CHECK(first);
-    CHECK_FALSE(second);
+    bool good = false;
+    std::string now = judged_case(text.substr(0, between), good);
+    CHECK(good);
+    for (size_t end = between; end != std::string::npos;) {
+      const size_t begin = end + kBetween.size();
+      end = text.find(kBetween, begin);
+      now += kBetween;
+      now += judged_case(text.substr(begin, end == std::string::npos ? end : end - begin), good);
+      CHECK_FALSE(good);
+    }
     if (std::getenv("WEIR_GOLDEN_WRITE")) {
       std::ofstream(folder / name, std::ios::binary) << now;
     } else {
@@ -116,7 +120,7 @@ TEST_CASE("wrong examples are explained") {
     CAPTURE(entry.path().filename().string());
     const std::string text = read(entry.path());
     bool ok = true;
-    const std::string now = judged_half(text, ok);
+    const std::string now = judged_case(text, ok);
     CHECK_FALSE(ok);
     if (std::getenv("WEIR_GOLDEN_WRITE")) {
       std::ofstream(entry.path(), std::ios::binary) << now;
