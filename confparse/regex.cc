@@ -42,6 +42,14 @@ struct Workspace {
 
 thread_local Workspace workspace;
 
+// From where all else of a configuration comes.
+pcre2_general_context* memory_of_regexes() {
+  static pcre2_general_context* const context = pcre2_general_context_create(
+      [](size_t size, void*) { return ::operator new(size, std::nothrow); },
+      [](void* memory, void*) { ::operator delete(memory); }, nullptr);
+  return context;
+}
+
 std::string compile_error(int error, size_t offset, std::string_view pattern) {
   char text[256];
   if (pcre2_get_error_message(error, reinterpret_cast<PCRE2_UCHAR*>(text), sizeof(text)) < 0) {
@@ -63,8 +71,11 @@ std::string compile_error(int error, size_t offset, std::string_view pattern) {
 Regex::Compiled Regex::compile(std::string_view pattern, bool ignore_case, bool jit) {
   int error = 0;
   size_t offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                   ignore_case ? PCRE2_CASELESS : 0, &error, &offset, nullptr);
+  const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
+      pcre2_compile_context_create(memory_of_regexes()), &pcre2_compile_context_free);
+  pcre2_code* code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                    ignore_case ? PCRE2_CASELESS : 0, &error, &offset, context.get());
   Compiled result;
   if (!code) {
     result.error = compile_error(error, offset, pattern);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <cerrno>
 #include <system_error>
@@ -26,6 +27,28 @@ int64_t milliseconds_of(clockid_t clock) {
   ::clock_gettime(clock, &time);
   return static_cast<int64_t>(time.tv_sec) * 1000 + time.tv_nsec / 1000000;
 }
+
+// libuv starts its pool with the first work, and threads inherit what is blocked: signals are for
+// the loop's thread, also when that does not want them any more (WorkerProcess::run).
+class PoolSignals {
+ public:
+  PoolSignals() {
+    static std::atomic<bool> started = false;
+    if (started.exchange(true)) return;
+    sigset_t all;
+    sigfillset(&all);
+    is_set_ = pthread_sigmask(SIG_SETMASK, &all, &before_) == 0;
+  }
+  ~PoolSignals() {
+    if (is_set_) pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  PoolSignals(const PoolSignals&) = delete;
+  PoolSignals& operator=(const PoolSignals&) = delete;
+
+ private:
+  sigset_t before_{};
+  bool is_set_ = false;
+};
 
 [[noreturn]] void give_up(int error, const char* what) {
   throw std::system_error(error, std::generic_category(), what);
@@ -293,6 +316,7 @@ void Loop::work(std::function<void()> blocking, std::function<void()> done) {
   auto* work =
       new Implementation::Work{{}, implementation_.get(), std::move(blocking), std::move(done)};
   work->request.data = work;
+  const PoolSignals blocked;
   uv_queue_work(
       &implementation_->uv, &work->request,
       [](uv_work_t* request) { static_cast<Implementation::Work*>(request->data)->blocking(); },

@@ -5,6 +5,7 @@
 #include "confparse/compiler.h"
 #include "confparse/parser.h"
 #include "confparse/render.h"
+#include "engine/base/generation_heap.h"
 #include "engine/http/builder.h"
 #include "engine/http/graph.h"
 #include "engine/process/settings.h"
@@ -34,6 +35,7 @@ bool syntax_is_ok(const std::vector<conf::Diagnostic>& diagnostics, uint32_t end
 CompiledGeneration compile_generation(conf::World& world,
                                       std::span<const conf::Module* const> modules,
                                       const Locations& locations, uint64_t number) {
+  GenerationHeap heap_of_generation;
   CompiledGeneration result;
   result.sources = std::make_unique<conf::Sources>();
   conf::ParseOptions options;

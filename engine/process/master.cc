@@ -359,8 +359,8 @@ void Master::worker_gone(Worker worker, int status) {
     }
     return;
   }
-  // During a reload the slot stays empty until it is known which configuration is in force.
-  if (!reload_) start_worker(worker.slot);
+  // When workers are asked the slot stays empty until it is known which configuration is in force.
+  if (!reload_ || reload_->phase == Reload::Phase::reading) start_worker(worker.slot);
 }
 
 void Master::start_missing_workers() {

@@ -67,8 +67,9 @@ class Master {
     OpenedResources resources;
     bool replace = false;
     bool pid_file_made = false;
-    int64_t deadline = 0;
-    std::string report;  // lines for the control socket
+    int64_t deadline = 0;   // of the workers' answers; while reading: when to bind() again
+    int bind_attempts = 0;  // that failed
+    std::string report;     // lines for the control socket
   };
   enum class Stop : uint8_t { no, quit, terminate };
 
@@ -104,6 +105,7 @@ class Master {
   void begin_reload();
   void helper_gone(int status);
   void open_and_ask();
+  void bind_failed(bool try_again);
   void ask_worker(Worker& worker);
   void worker_answered(Worker& worker, const Message& message);
   void read_worker(pid_t pid);

@@ -105,8 +105,11 @@ void Master::open_and_ask() {
   options.slots = worker_slots(reload.plan);
   options.before = &listeners_;
   options.zones_before = &zones_;
+  options.wait = false;
+  reload.resources = {};
+  reload.deadline = 0;
   if (!open_resources(reload.plan, options, log_, reload.resources, false)) {
-    finish_reload(false);
+    bind_failed(reload.resources.try_again);
     return;
   }
   const std::string& pid_file = reload.plan.core.pid_file;
@@ -129,6 +132,18 @@ void Master::open_and_ask() {
     }
   }
   check_reload();
+}
+
+// An address in use may become free. Meanwhile signals are heard and dead workers come back.
+void Master::bind_failed(bool try_again) {
+  if (!try_again) {
+    finish_reload(false);
+  } else if (++reload_->bind_attempts < kBindAttempts) {
+    reload_->deadline = monotonic_milliseconds() + kBindPauseMilliseconds;
+  } else {
+    tell_bind_failed(log_);
+    finish_reload(false);
+  }
 }
 
 // The plan, then every descriptor that this worker does not have yet.
@@ -226,8 +241,12 @@ bool Master::all_answered() const {
 }
 
 void Master::check_reload() {
-  if (!reload_ || reload_->phase == Reload::Phase::reading) return;
+  if (!reload_) return;
   const bool late = monotonic_milliseconds() >= reload_->deadline;
+  if (reload_->phase == Reload::Phase::reading) {
+    if (reload_->deadline > 0 && late) open_and_ask();
+    return;
+  }
   if (!late && !all_answered()) return;
   if (reload_->phase == Reload::Phase::settling) {
     settled();

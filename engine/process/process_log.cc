@@ -49,7 +49,7 @@ void ProcessLog::write(Severity severity, std::string_view text, int error_numbe
   line += error_number_text(error_number);
   line += '\n';
   if (shown) print_error(line);
-  if (captured_) *captured_ += line;
+  if (captured_ && captured_->find(line) == std::string::npos) *captured_ += line;
 }
 
 void ProcessLog::redirect_standard_error() {

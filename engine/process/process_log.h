@@ -25,8 +25,8 @@ class ProcessLog {
   // The terminal is gone (or belongs to somebody else) from now on.
   void leave_terminal() { terminal_ = false; }
   bool has_terminal() const { return terminal_; }
-  // Lines from warn on are also added to `text`, as they would stand on the terminal; null: no
-  // more.
+  // Lines from warn on are also added to `text`, as they would stand on the terminal, each once
+  // however often it is tried; null: no more.
   void capture(std::string* text) { captured_ = text; }
   // What is written to descriptor 2 goes to the first log file.
   void redirect_standard_error();

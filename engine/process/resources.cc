@@ -15,15 +15,12 @@ namespace weir::process {
 
 namespace {
 
-constexpr int kBindAttempts = 5;
-constexpr long kBindPauseMilliseconds = 500;
-
 std::string quoted(const std::string& text) {
   return "\"" + text + "\"";
 }
 
 void pause_before_retry() {
-  const timespec pause{0, kBindPauseMilliseconds * 1000000};
+  const timespec pause{0, kBindPauseMilliseconds * 1000000L};
   nanosleep(&pause, nullptr);
 }
 
@@ -181,13 +178,19 @@ bool open_sockets(const Plan& plan, const OpenOptions& options, ProcessLog& log,
       return !opener.failed();
     }
     log.write(Severity::notice, "try again to bind() after 500ms");
+    out.try_again = !options.wait;
+    if (out.try_again) return false;
     pause_before_retry();
   }
-  log.write(Severity::emerg, "still could not bind()");
+  tell_bind_failed(log);
   return false;
 }
 
 }  // namespace
+
+void tell_bind_failed(ProcessLog& log) {
+  log.write(Severity::emerg, "still could not bind()");
+}
 
 uint32_t worker_slots(const Plan& plan) {
   return static_cast<uint32_t>(std::max<int64_t>(1, plan.core.worker_processes));

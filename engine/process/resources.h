@@ -48,6 +48,7 @@ struct OpenedResources {
   std::vector<std::string> logs;  // opened here, in the log's table
   ZoneSet zones;                  // complete: kept ones and new ones
   bool pid_file_made = false;
+  bool try_again = false;  // OpenOptions::wait
 };
 
 struct OpenOptions {
@@ -55,7 +56,13 @@ struct OpenOptions {
   uint32_t slots = 1;  // worker slots, for reuseport
   const ListenerSet* before = nullptr;
   const ZoneSet* zones_before = nullptr;
+  // For an address in use to become free, as nginx does. Without: such an attempt fails, and
+  // OpenedResources::try_again says that another may help, in kBindPauseMilliseconds, up to
+  // kBindAttempts in all; after the last tell_bind_failed().
+  bool wait = true;
 };
+inline constexpr int kBindAttempts = 5;
+inline constexpr int kBindPauseMilliseconds = 500;
 
 // Temp folders, log files, zones, sockets, in nginx's order; problems go to `log` with nginx's
 // texts. When the log files are open, `log` switches to the plan's targets (switch_log). False:
@@ -63,6 +70,7 @@ struct OpenOptions {
 bool open_resources(const Plan& plan, const OpenOptions& options, ProcessLog& log,
                     OpenedResources& out, bool switch_log);
 void abandon(OpenedResources& opened, ProcessLog& log);
+void tell_bind_failed(ProcessLog& log);
 
 uint32_t worker_slots(const Plan& plan);
 

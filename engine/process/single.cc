@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "confparse/worlds.h"
+#include "engine/event/timer.h"
 #include "engine/process/control.h"
 #include "engine/process/title.h"
 #include "engine/process/worker_process.h"
@@ -86,7 +87,7 @@ class Single {
   }
 
   void reload() {
-    if (compiling_) {
+    if (reloading_) {
       again_ = true;
       return;
     }
@@ -101,7 +102,7 @@ class Single {
       control_.answer(false, "nginx: [alert] pthread_create() failed\n");
       return;
     }
-    compiling_ = true;
+    compiling_ = reloading_ = true;
   }
 
   static void* compile(void* self) {
@@ -116,32 +117,59 @@ class Single {
   void compiled() {
     pthread_join(thread_, nullptr);
     compiling_ = false;
-    CompiledGeneration compiled = std::move(compiled_);
-    std::string report;
-    log_.capture(&report);
-    const bool accepted = use(compiled);
+    log_.capture(&report_);
+    for (const conf::Diagnostic& diagnostic : compiled_.diagnostics) {
+      log_.write(diagnostic.severity, diagnostic_text(compiled_, diagnostic));
+      if (diagnostic.severity <= conf::Severity::crit) break;
+    }
     log_.capture(nullptr);
-    if (!compiled.ok) report += explained_text(compiled);
-    control_.answer(accepted, report);
-    compiled = {};
+    if (compiled_.ok) {
+      try_to_use();
+    } else {
+      report_ += explained_text(compiled_);
+      finish_reload(false);
+    }
+  }
+
+  static void try_again(void* self) { static_cast<Single*>(self)->try_to_use(); }
+
+  void try_to_use() {
+    bool again = false;
+    log_.capture(&report_);
+    const bool accepted = use(compiled_, again);
+    again = again && ++bind_attempts_ < kBindAttempts;
+    if (bind_attempts_ == kBindAttempts) tell_bind_failed(log_);
+    log_.capture(nullptr);
+    if (again) {
+      bind_timer_.arm(process_.loop(), kBindPauseMilliseconds);
+    } else {
+      finish_reload(accepted);
+    }
+  }
+
+  void finish_reload(bool accepted) {
+    reloading_ = false;
+    bind_attempts_ = 0;
+    control_.answer(accepted, std::exchange(report_, {}));
+    compiled_ = {};
     malloc_trim(0);
     if (std::exchange(again_, false)) reload();
   }
 
-  bool use(CompiledGeneration& compiled) {
-    for (const conf::Diagnostic& diagnostic : compiled.diagnostics) {
-      log_.write(diagnostic.severity, diagnostic_text(compiled, diagnostic));
-      if (diagnostic.severity <= conf::Severity::crit) break;
-    }
-    if (!compiled.ok) return false;
+  // `again`: an address is in use.
+  bool use(CompiledGeneration& compiled, bool& again) {
     Plan plan;
     plan.core = compiled.generation->root->get<CoreSettings>();
     plan.resources = compiled.generation->resources;
     OpenOptions options;
     options.before = &listeners_;
     options.zones_before = &zones_;
+    options.wait = false;
     OpenedResources opened;
-    if (!open_resources(plan, options, log_, opened, false)) return false;
+    if (!open_resources(plan, options, log_, opened, false)) {
+      again = opened.try_again;
+      return false;
+    }
     if (!process_.attach_zones(*compiled.generation, opened.zones)) {
       log_.write(Severity::alert, "a shared memory zone cannot be mapped");
       close_sockets(opened.listeners, &listeners_);
@@ -199,18 +227,21 @@ class Single {
   ControlSocket control_;
   Watcher control_watcher_;
   pthread_t thread_{};
-  bool compiling_ = false;
+  Timer bind_timer_{&Single::try_again, this};
+  int bind_attempts_ = 0;   // that failed
+  bool compiling_ = false;  // the thread is there
+  bool reloading_ = false;
   bool again_ = false;
   uint64_t next_number_ = 2;
   CompiledGeneration compiled_;
+  std::string report_;  // what the one who asked for the reload is told
 };
 
 }  // namespace
 
 int run_single(std::span<const conf::Module* const> modules, const Locations& locations,
-               ProcessLog& log, MemoryFile plan_file, Plan plan, OpenedResources resources) {
-  Single single(modules, locations, log, std::move(plan_file), std::move(plan),
-                std::move(resources));
+               ProcessLog& log, MemoryFile plan_file, const Plan& plan, OpenedResources resources) {
+  Single single(modules, locations, log, std::move(plan_file), plan, std::move(resources));
   return single.run();
 }
 

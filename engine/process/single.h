@@ -13,6 +13,6 @@ namespace weir::process {
 // master_process off: one process opens, serves and reloads (for small boxes). It keeps its user,
 // as nginx does. Returns the exit code.
 int run_single(std::span<const conf::Module* const> modules, const Locations& locations,
-               ProcessLog& log, MemoryFile plan_file, Plan plan, OpenedResources resources);
+               ProcessLog& log, MemoryFile plan_file, const Plan& plan, OpenedResources resources);
 
 }  // namespace weir::process

@@ -224,6 +224,7 @@ void Steering::set_slots(uint32_t slots) {
   if (write_all(file, sessions)) {
     // Telling may find that one is gone.
     std::vector<uint32_t> numbers;
+    numbers.reserve(others_.size());
     for (const Other& other : others_) numbers.push_back(other.number);
     for (const uint32_t number : numbers) {
       if (Other* other = find(number)) tell_sessions(*other, file);

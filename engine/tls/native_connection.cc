@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
+#include "engine/base/generation_heap.h"
 #include "engine/tls/native.h"
 
 namespace weir::tls {
@@ -24,23 +24,23 @@ void* take(size_t size, const char*, int) {
     wish->size = size;
     return wish->slot;
   }
-  return size > 0 ? std::malloc(size) : nullptr;
+  return size > 0 ? heap_allocate(size) : nullptr;
 }
 
 void give_back(void* memory, const char*, int) {
   if (is_in_slot(memory)) return;  // ~NativeConnection() has it
-  std::free(memory);
+  heap_free(memory);
 }
 
 void* resize(void* memory, size_t size, const char* file, int line) {
   if (!memory) return take(size, file, line);
   if (!is_in_slot(memory)) {
-    if (size > 0) return std::realloc(memory, size);
-    std::free(memory);
+    if (size > 0) return heap_resize(memory, size);
+    heap_free(memory);
     return nullptr;
   }
   // No SSL is ever resized; were it, it would go on as any other memory.
-  void* other = std::malloc(size);
+  void* other = heap_allocate(size);
   if (other) std::memcpy(other, memory, std::min(size, kSlotSize));
   return other;
 }

@@ -3,6 +3,7 @@
 #include "confparse/setters.h"
 #include "engine/http/builder.h"
 #include "modules/http/gateway_directives.h"
+#include "modules/http/modules.h"
 
 template <>
 struct weir::conf::EnumWords<weir::http::proxy::HttpVersion> {

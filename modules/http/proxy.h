@@ -108,7 +108,3 @@ GatewayPlan* make_plan(Request& request);
 std::string_view rewrite(Request& request, const ProxySettings& settings, const Header& header);
 
 }  // namespace weir::http::proxy
-
-namespace weir::http {
-extern const conf::Module kProxyModule;
-}

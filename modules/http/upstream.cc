@@ -5,6 +5,7 @@
 #include "engine/http/builder.h"
 #include "engine/http/core_settings.h"
 #include "engine/http/gateway_variables.h"
+#include "modules/http/modules.h"
 
 // ngx_http_upstream_module: registers the shared upstream blocks with http, and has keepalive.
 namespace weir::http {

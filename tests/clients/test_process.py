@@ -127,6 +127,19 @@ class Signals(harness.TestCase):
             self.assertNotIn(workers[0], weir.children())
             self.assertEqual(get(weir.port()).status, 200)
 
+    @beyond_nginx
+    def test_worker_that_is_told_to_end_while_it_starts_ends_in_order(self):
+        weir = self.make()
+        seen = set()
+        while len(seen) < 30:
+            for worker in weir.children():
+                seen.add(worker)
+                try:
+                    os.kill(worker, signal.SIGTERM)
+                except ProcessLookupError:
+                    pass
+        self.assertNotIn("exited on signal", weir.errors())
+
     def test_term_and_int_end_at_once(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             weir = self.make()

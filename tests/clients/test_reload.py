@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import threading
 import time
 import unittest
@@ -47,6 +48,14 @@ http {
 def conf(version="1", more="", workers=1):
     text = CONF.replace("VERSION", str(version)).replace("MORE", more)
     return text.replace("WORKERS", str(workers))
+
+
+def many_servers(count):
+    """Each with ten locations."""
+    return "server_names_hash_max_size 65536;\n" + "".join(
+        f"server {{ listen 127.0.0.1:8080; server_name s{number}.example.com; "
+        + "".join(f"location /p{place} {{ return 200 a; }} " for place in range(10)) + "}\n"
+        for number in range(count))
 
 
 class Reload(harness.TestCase):
@@ -164,7 +173,6 @@ class Reload(harness.TestCase):
 
     def test_address_in_use_leaves_the_running_one_untouched(self):
         self.expected_errors = ("Address already in use", "still could not bind")
-        import socket
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
@@ -175,6 +183,54 @@ class Reload(harness.TestCase):
             self.weir.signal(signal.SIGHUP)
             wait_until(lambda: "Address already in use" in self.weir.errors(), "the reason")
         self.assertEqual(self.version(), "1")
+
+    @beyond_nginx
+    def test_address_in_use_is_told_once_and_stalls_nobody(self):
+        self.expected_errors = ("Address already in use", "still could not bind", "exited on signal 9")
+        for options in ("", "master_process off;"):
+            with self.subTest(options), socket.socket() as taken:
+                weir = self.service(conf(), {9001: self.upstream}, options=options)
+                taken.bind(("127.0.0.1", 0))
+                taken.listen()
+                weir.write("weir.conf", weir.read("weir.conf").rstrip()[:-1]
+                           + f"server {{ listen 127.0.0.1:{taken.getsockname()[1]}; }} }}\n")
+                result = []
+                thread = threading.Thread(target=lambda: result.append(weir.run("-s", "reload")))
+                thread.start()
+                wait_until(lambda: "Address already in use" in weir.errors(), "the first attempt")
+                if not options:
+                    os.kill(weir.children()[0], signal.SIGKILL)
+                slowest = 0
+                while thread.is_alive():
+                    begin = time.monotonic()
+                    self.assertEqual(get(weir.port(), "/version").body, b"1")
+                    slowest = max(slowest, time.monotonic() - begin)
+                thread.join()
+                self.assertLess(slowest, 1)
+                self.assertEqual(result[0].returncode, 1)
+                self.assertEqual(weir.errors().count("Address already in use"), 5)
+                self.assertEqual(result[0].stderr.count("Address already in use"), 1, result[0].stderr)
+                self.assertEqual(result[0].stderr.count("still could not bind()"), 1)
+
+    @beyond_nginx
+    def test_address_that_becomes_free_is_taken(self):
+        self.expected_errors = ("Address already in use",)
+        for options in ("", "master_process off;"):
+            with self.subTest(options), socket.socket() as taken:
+                weir = self.service(conf(), {9001: self.upstream}, options=options)
+                taken.bind(("127.0.0.1", 0))
+                taken.listen()
+                port = taken.getsockname()[1]
+                weir.write("weir.conf", weir.read("weir.conf").rstrip()[:-1]
+                           + f"server {{ listen 127.0.0.1:{port}; return 200 new; }} }}\n")
+                result = []
+                thread = threading.Thread(target=lambda: result.append(weir.run("-s", "reload")))
+                thread.start()
+                wait_until(lambda: "Address already in use" in weir.errors(), "the first attempt")
+                taken.close()
+                thread.join()
+                self.assertEqual(result[0].returncode, 0, result[0].stderr)
+                self.assertEqual(get(port).body, b"new")
 
     @beyond_nginx
     def test_fewer_workers_drain(self):
@@ -229,21 +285,21 @@ class Reload(harness.TestCase):
 
     @beyond_nginx
     def test_ten_reloads_with_tunnels_cost_no_memory(self):
-        filler = "".join(
-            f"server {{ listen 127.0.0.1:8080; server_name s{number}.example.com; "
-            f"location /a {{ return 200 a; }} location /b {{ return 200 b; }} }}\n"
-            for number in range(300))
-        self.weir.reload(conf(2, filler))
-        self.tunnel(self.port, "/ws")
-        self.weir.reload(conf(3, filler))
-        before = self.weir.private_memory()
-        for number in range(10):
-            self.assertTrue(echo(self.tunnel(self.port, "/ws")))
-            self.weir.reload(conf(number + 4, filler))
-        grown = self.weir.private_memory() - before
-        self.assertEqual(len(self.weir.children()), 1)
-        if "sanitize" not in harness.BINARY:
-            self.assertLess(grown, 1 << 20)
+        """Nor does it matter how large the configuration is."""
+        for servers in (300, 3000):
+            with self.subTest(servers=servers):
+                filler = many_servers(servers)
+                self.weir.reload(conf(2, filler))
+                self.tunnel(self.port, "/ws")
+                self.weir.reload(conf(3, filler))
+                before = self.weir.private_memory()
+                for number in range(10):
+                    self.assertTrue(echo(self.tunnel(self.port, "/ws")))
+                    self.weir.reload(conf(number + 4, filler))
+                grown = self.weir.private_memory() - before
+                self.assertEqual(len(self.weir.children()), 1)
+                if "sanitize" not in harness.BINARY:
+                    self.assertLess(grown, 1 << 20)
 
 
 class Large(harness.TestCase):
@@ -251,13 +307,8 @@ class Large(harness.TestCase):
 
     @beyond_nginx
     def test_traffic_does_not_stall_while_it_compiles(self):
-        filler = "".join(
-            f"server {{ listen 127.0.0.1:8080; server_name s{number}.example.com; "
-            + "".join(f"location /p{place} {{ return 200 a; }} " for place in range(10)) + "}\n"
-            for number in range(3000))
-        names = "server_names_hash_max_size 65536;\n"
         weir = self.service(conf(1), {9001: self.backend()})
-        weir.configure(conf(2, names + filler))
+        weir.configure(conf(2, many_servers(3000)))
         stop = threading.Event()
         slowest = [0.0]
         failures = []
