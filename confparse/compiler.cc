@@ -150,6 +150,11 @@ void Compiler::visit_statement(const Statement& statement, Scope& scope, Deferre
   used_.insert(directive);
 }
 
+bool Compiler::used(const Scope& scope, std::string_view name) const {
+  const auto [begin, end] = index_.equal_range(name);
+  return std::any_of(begin, end, [&](const auto& row) { return scope.used(*row.second); });
+}
+
 void Compiler::call(SetFunction function, const Directive& directive, const Statement& statement,
                     Scope& scope) {
   if (!function) return;

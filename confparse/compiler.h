@@ -59,7 +59,11 @@ class Compiler {
   // The row for a statement that stands in a block of `context`, or null; reports nothing.
   const Directive* find_directive(const Statement& statement, Context context) const;
   // scope.first_use() of that directive: true at its first use in this scope.
+  // The setter of a list drops what was inherited then (Merge::replace_list).
   bool first_use(Scope& scope) const { return scope.first_use(*directive_); }
+  // Did a statement of this name stand in this very scope, before the one that is read now? For
+  // lists that several directives fill, and for finish hooks. A default is not a use.
+  bool used(const Scope& scope, std::string_view name) const;
 
   // Runs prepare() and the `initial` texts of all modules whose root is `context`, on a new root
   // scope; and complete(), in module order, after visit(). Block setters of `http` and `stream`

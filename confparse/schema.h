@@ -48,11 +48,11 @@ enum class Repeat : uint8_t {
 };
 
 // How a value reaches child blocks. Documentation for the dump and the manual, and (replace_list)
-// the rule of Scope::begin_list().
+// the rule of Compiler::first_use().
 enum class Merge : uint8_t {
   inherit,       // a child that does not set it has its parent's
   replace_list,  // the first use at a level drops the inherited list
-  own,           // never inherited: lives in a struct written with Scope::own<T>()
+  own,           // never inherited: lives in a struct written with Scope::write_own<T>()
   own_or_if,     // own, but seen by `if` and `limit_except` inside the location (T::kSeenByIf)
 };
 

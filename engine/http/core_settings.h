@@ -29,7 +29,6 @@ struct ServerSettings {
   bool merge_slashes = true;
   Bytes connection_pool_size, request_pool_size;
   std::vector<conf::Template> body_early_read;
-  const conf::Scope* body_early_read_scope = nullptr;
 };
 
 struct ErrorPageRule {
@@ -59,11 +58,9 @@ struct CoreSettings {
   // files
   conf::Template root;
   bool alias = false;
-  const conf::Scope* root_scope = nullptr;  // whose block set root or alias
   std::string location_name;    // what alias replaces: the location's name, when not an expression
   bool alias_by_regex = false;  // alias in a regex location replaces the whole URI
   std::shared_ptr<const TypeMap> types;
-  const conf::Scope* types_scope = nullptr;  // whose block set them (a second `types` there adds)
   std::string default_type;
   bool sendfile = false;
   Bytes sendfile_max_chunk;
@@ -112,11 +109,9 @@ struct CoreSettings {
   bool msie_padding = true, msie_refresh = false;
   ServerTokens server_tokens = ServerTokens::on;
   std::vector<ErrorPageRule> error_pages;
-  const conf::Scope* error_pages_scope = nullptr;
   bool recursive_error_pages = false;
   conf::Template limit_rate, limit_rate_after;
   std::vector<conf::Template> early_hints;
-  const conf::Scope* early_hints_scope = nullptr;
   Bytes subrequest_output_buffer_size;
   bool log_subrequest = false;
 

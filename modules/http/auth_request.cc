@@ -18,7 +18,6 @@ struct SetRule {
 struct AuthSettings {
   std::string uri;  // empty: off
   std::vector<SetRule> set;
-  const Scope* set_scope = nullptr;
 };
 
 void set_uri(Compiler&, Scope& scope, const Statement& statement) {
@@ -34,10 +33,7 @@ void set_variable(Compiler& compiler, Scope& scope, const Statement& statement) 
     return;
   }
   auto& settings = scope.write<AuthSettings>();
-  if (settings.set_scope != &scope) {
-    settings.set.clear();
-    settings.set_scope = &scope;
-  }
+  if (compiler.first_use(scope)) settings.set.clear();
   const Variable* known = compiler.variables().find(name.substr(1));
   if (known && !known->changeable) {
     compiler.error(statement, "the duplicate \"" + std::string(name.substr(1)) + "\" variable", {},

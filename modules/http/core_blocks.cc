@@ -201,7 +201,7 @@ void read_types(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<CoreSettings>();
   auto types = std::make_shared<TypeMap>();
   // A second block at the same level adds to the first; the first drops what was inherited.
-  if (settings.types_scope == &scope) *types = *settings.types;
+  if (!compiler.first_use(scope)) *types = *settings.types;
   for (const Statement& line : statement.block->statements) {
     if (line.included) continue;
     const std::string type(line.name());
@@ -220,7 +220,6 @@ void read_types(Compiler& compiler, Scope& scope, const Statement& statement) {
     }
   }
   settings.types = std::move(types);
-  settings.types_scope = &scope;
 }
 
 }  // namespace weir::http::core

@@ -35,8 +35,7 @@ void set_max_headers(Compiler& compiler, Scope& scope, const Statement& statemen
 
 void set_early_read(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<ServerSettings>();
-  if (settings.body_early_read_scope != &scope) settings.body_early_read.clear();
-  settings.body_early_read_scope = &scope;
+  if (compiler.first_use(scope)) settings.body_early_read.clear();
   for (size_t i = 1; i < statement.words.size(); ++i) {
     settings.body_early_read.push_back(compiler.make_template(statement, statement.words[i]));
   }

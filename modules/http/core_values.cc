@@ -30,7 +30,7 @@ void set_root(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<CoreSettings>();
   const bool alias = statement.name() == "alias";
   const Location* location = builder(compiler).current_location;
-  if (settings.root_scope == &scope) {
+  if (compiler.used(scope, "root") || compiler.used(scope, "alias")) {
     if (settings.alias == alias) {
       compiler.duplicate(statement);
     } else {
@@ -56,7 +56,6 @@ void set_root(Compiler& compiler, Scope& scope, const Statement& statement) {
   if (!alias && value.size() > 1 && value.ends_with('/')) value.remove_suffix(1);
   settings.root = compiler.make_path_template(statement, statement.words[1], value);
   settings.alias = alias;
-  settings.root_scope = is_default_statement(compiler, statement) ? nullptr : &scope;
   settings.location_name =
       alias && location && location->kind != Location::Kind::regex ? location->name : "";
   settings.alias_by_regex = alias && location && location->kind == Location::Kind::regex;
@@ -72,10 +71,7 @@ void set_max_body_size(Compiler& compiler, Scope& scope, const Statement& statem
 
 void set_error_page(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<CoreSettings>();
-  if (settings.error_pages_scope != &scope) {
-    settings.error_pages.clear();
-    settings.error_pages_scope = &scope;
-  }
+  if (compiler.first_use(scope)) settings.error_pages.clear();
   ErrorPageRule rule;
   size_t codes = statement.argument_count() - 1;
   const conf::Word& before_last = statement.words[statement.argument_count() - 1];
@@ -320,8 +316,7 @@ void set_pool_size(Compiler& compiler, Scope& scope, const Statement& statement)
 
 void set_early_hints(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<CoreSettings>();
-  if (settings.early_hints_scope != &scope) settings.early_hints.clear();
-  settings.early_hints_scope = &scope;
+  if (compiler.first_use(scope)) settings.early_hints.clear();
   for (size_t i = 1; i < statement.words.size(); ++i) {
     settings.early_hints.push_back(compiler.make_template(statement, statement.words[i]));
   }

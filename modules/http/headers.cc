@@ -34,8 +34,6 @@ struct HeadersSettings {
   std::vector<FieldRule> trailers;
   Inherit inherit_fields = Inherit::on;
   Inherit inherit_trailers = Inherit::on;
-  const Scope* fields_scope = nullptr;  // whose block set the list
-  const Scope* trailers_scope = nullptr;
   Expires expires;
   Template expires_template;  // with variables: read at run time
 };
@@ -100,13 +98,10 @@ void set_expires(Compiler& compiler, Scope& scope, const Statement& statement) {
   }
 }
 
-template <auto List, auto ListScope>
+template <auto List>
 void add_field(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<HeadersSettings>();
-  if (settings.*ListScope != &scope) {
-    (settings.*List).clear();
-    settings.*ListScope = &scope;
-  }
+  if (compiler.first_use(scope)) (settings.*List).clear();
   FieldRule rule;
   rule.name = statement.argument(0);
   rule.id = find_header_id(rule.name);
@@ -124,10 +119,9 @@ void add_field(Compiler& compiler, Scope& scope, const Statement& statement) {
   (settings.*List).push_back(std::move(rule));
 }
 
-template <auto List, auto ListScope, auto Rule>
-void settle_list(Scope& self, const HeadersSettings& above) {
+template <auto List, auto Rule>
+void settle_list(Scope& self, const HeadersSettings& above, bool set_here) {
   const auto& settings = self.get<HeadersSettings>();
-  const bool set_here = settings.*ListScope == &self;
   if (settings.*Rule == Inherit::merge && set_here && !(above.*List).empty()) {
     auto& list = self.write<HeadersSettings>().*List;
     list.insert(list.begin(), (above.*List).begin(), (above.*List).end());
@@ -136,13 +130,13 @@ void settle_list(Scope& self, const HeadersSettings& above) {
   }
 }
 
-void finish(Compiler&, Scope& self, const Scope* parent) {
+void finish(Compiler& compiler, Scope& self, const Scope* parent) {
   if (!parent || self.same<HeadersSettings>(*parent)) return;
   const auto& above = parent->get<HeadersSettings>();
-  settle_list<&HeadersSettings::fields, &HeadersSettings::fields_scope,
-              &HeadersSettings::inherit_fields>(self, above);
-  settle_list<&HeadersSettings::trailers, &HeadersSettings::trailers_scope,
-              &HeadersSettings::inherit_trailers>(self, above);
+  settle_list<&HeadersSettings::fields, &HeadersSettings::inherit_fields>(
+      self, above, compiler.used(self, "add_header"));
+  settle_list<&HeadersSettings::trailers, &HeadersSettings::inherit_trailers>(
+      self, above, compiler.used(self, "add_trailer"));
 }
 
 bool is_safe_status(int status) {
@@ -288,7 +282,7 @@ constexpr Directive kDirectives[] = {
      .args = {2, 3},
      .repeat = Repeat::collect,
      .merge = Merge::replace_list,
-     .set = add_field<&HeadersSettings::fields, &HeadersSettings::fields_scope>,
+     .set = add_field<&HeadersSettings::fields>,
      .doc = "Adds a field to the response."},
     {.name = "add_header_inherit",
      .where = kPlaces,
@@ -301,7 +295,7 @@ constexpr Directive kDirectives[] = {
      .args = {2, 3},
      .repeat = Repeat::collect,
      .merge = Merge::replace_list,
-     .set = add_field<&HeadersSettings::trailers, &HeadersSettings::trailers_scope>,
+     .set = add_field<&HeadersSettings::trailers>,
      .doc = "Adds a field after the response body."},
     {.name = "add_trailer_inherit",
      .where = kPlaces,

@@ -15,13 +15,11 @@ using namespace conf;
 
 struct IndexSettings {
   std::vector<Template> names;
-  const Scope* scope = nullptr;
 };
 
 void add_names(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<IndexSettings>();
-  if (settings.scope != &scope) settings.names.clear();
-  settings.scope = is_default_statement(compiler, statement) ? nullptr : &scope;
+  if (compiler.first_use(scope)) settings.names.clear();
   for (size_t i = 1; i < statement.words.size(); ++i) {
     const Word& word = statement.words[i];
     if (word.text.starts_with("/") && i + 1 != statement.words.size()) {

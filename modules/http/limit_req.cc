@@ -21,7 +21,6 @@ using namespace conf;
 
 struct LimitReqSettings {
   std::vector<RateLimit> limits;
-  const Scope* scope = nullptr;  // whose block set them
   bool dry_run = false;
   shared::LimitLogLevel log_level = shared::LimitLogLevel::error;
   Number status{503};
@@ -145,10 +144,7 @@ void read_limit(Compiler& compiler, Scope& scope, const Statement& statement) {
     return;
   }
   auto& settings = scope.write<LimitReqSettings>();
-  if (settings.scope != &scope) {
-    settings.limits.clear();
-    settings.scope = &scope;
-  }
+  if (compiler.first_use(scope)) settings.limits.clear();
   for (const RateLimit& other : settings.limits) {
     if (other.zone->zone == zone) return compiler.duplicate(statement);
   }

@@ -42,12 +42,11 @@ void read_format(Compiler& compiler, Scope&, const Statement& statement) {
 
 void read_access_log(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<LogSettings>();
-  const bool is_default = is_default_statement(compiler, statement);
-  if (settings.scope != &scope) {
+  if (compiler.first_use(scope)) {
     settings.logs.clear();
     settings.off = false;
   }
-  settings.scope = is_default ? nullptr : &scope;
+  settings.given = !is_default_statement(compiler, statement);
   if (statement.argument(0) == "off") {
     if (statement.argument_count() > 1) compiler.invalid_parameter(statement, statement.words[2]);
     settings.off = true;
@@ -67,7 +66,7 @@ void set_file_cache(Compiler& compiler, Scope& scope, const Statement& statement
 
 void finish(Compiler& compiler, Scope& self, const Scope* parent) {
   const auto& settings = self.get<LogSettings>();
-  if (self.context() == kServer && !settings.scope) {
+  if (self.context() == kServer && !settings.given) {
     for (const AccessLog& log : settings.logs)
       compiler.state<ResourceList>().want_log_file(log.path);
   }

@@ -10,10 +10,7 @@ namespace weir::shared {
 void read_access_rule(conf::Compiler& compiler, conf::Scope& scope,
                       const conf::Statement& statement) {
   auto& settings = scope.write<AccessSettings>();
-  if (settings.scope != &scope) {
-    settings.rules.clear();
-    settings.scope = &scope;
-  }
+  if (!compiler.used(scope, "allow") && !compiler.used(scope, "deny")) settings.rules.clear();
   AccessRule rule;
   rule.deny = statement.name() == "deny";
   const std::string_view text = statement.argument(0);

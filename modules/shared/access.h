@@ -18,8 +18,7 @@ struct AccessRule {
 };
 
 struct AccessSettings {
-  std::vector<AccessRule> rules;       // in reading order: the first that fits decides
-  const conf::Scope* scope = nullptr;  // whose block set them
+  std::vector<AccessRule> rules;  // in reading order: the first that fits decides
 };
 
 // Reads `allow` or `deny`, told apart by the statement's name.

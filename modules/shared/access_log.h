@@ -39,8 +39,8 @@ struct FileCache {
 
 struct LogSettings {
   std::vector<AccessLog> logs;
-  bool off = false;                    // no line is written, whatever else the block names
-  const conf::Scope* scope = nullptr;  // whose block set them; null for the default
+  bool off = false;    // no line is written, whatever else the block names
+  bool given = false;  // by a directive; otherwise `logs` are the default
   FileCache file_cache;
 };
 

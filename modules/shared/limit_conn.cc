@@ -72,16 +72,13 @@ void ConnectionLimitZones::read_zone(conf::Compiler& compiler, const conf::State
   zone->request.key = limit.key.source();
 }
 
-void ConnectionLimitZones::read_limit(conf::Compiler& compiler, const conf::Scope& scope,
+void ConnectionLimitZones::read_limit(conf::Compiler& compiler, conf::Scope& scope,
                                       ConnectionLimitSettings& settings,
                                       const conf::Statement& statement) {
   const std::string_view name = statement.argument(0);
   const auto zone = zone::registry(compiler).declare(compiler, statement, name, 0, kind_);
   if (!zone) return;
-  if (settings.scope != &scope) {
-    settings.limits.clear();
-    settings.scope = &scope;
-  }
+  if (compiler.first_use(scope)) settings.limits.clear();
   for (const ConnectionLimit& limit : settings.limits) {
     if (limit.zone->zone == zone) return compiler.duplicate(statement);
   }

@@ -50,7 +50,6 @@ struct ConnectionLimit {
 
 struct ConnectionLimitSettings {
   std::vector<ConnectionLimit> limits;
-  const conf::Scope* scope = nullptr;  // whose block set them
   bool dry_run = false;
   LimitLogLevel log_level = LimitLogLevel::error;
 };
@@ -61,8 +60,8 @@ class ConnectionLimitZones {
   explicit ConnectionLimitZones(std::string_view kind) : kind_(kind) {}
   // `limit_conn_zone key zone=name:size`, `limit_conn name number`.
   void read_zone(conf::Compiler& compiler, const conf::Statement& statement);
-  void read_limit(conf::Compiler& compiler, const conf::Scope& scope,
-                  ConnectionLimitSettings& settings, const conf::Statement& statement);
+  void read_limit(conf::Compiler& compiler, conf::Scope& scope, ConnectionLimitSettings& settings,
+                  const conf::Statement& statement);
 
  private:
   ConnectionLimitZone& find(const std::shared_ptr<zone::Zone>& zone);

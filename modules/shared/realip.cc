@@ -18,12 +18,9 @@ conf::Cidr single(const net::Address& address) {
 
 }  // namespace
 
-void read_real_ip_from(conf::Compiler& compiler, const conf::Scope& scope,
-                       RealAddressSettings& settings, const conf::Statement& statement) {
-  if (settings.scope != &scope) {
-    settings.trusted.clear();
-    settings.scope = &scope;
-  }
+void read_real_ip_from(conf::Compiler& compiler, conf::Scope& scope, RealAddressSettings& settings,
+                       const conf::Statement& statement) {
+  if (compiler.first_use(scope)) settings.trusted.clear();
   const std::string_view text = statement.argument(0);
   TrustedPeer peer;
   if (text == "unix:") {

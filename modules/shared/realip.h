@@ -8,10 +8,9 @@ namespace weir::shared {
 
 struct RealAddressSettings {
   TrustedPeers trusted;
-  const conf::Scope* scope = nullptr;  // whose block set them
 };
 
-void read_real_ip_from(conf::Compiler& compiler, const conf::Scope& scope,
-                       RealAddressSettings& settings, const conf::Statement& statement);
+void read_real_ip_from(conf::Compiler& compiler, conf::Scope& scope, RealAddressSettings& settings,
+                       const conf::Statement& statement);
 
 }  // namespace weir::shared

@@ -49,10 +49,9 @@ void read_format(Compiler& compiler, Scope&, const Statement& statement) {
 
 void read_log(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<LogSettings>();
-  if (settings.scope != &scope) {
+  if (compiler.first_use(scope)) {
     settings.logs.clear();
     settings.off = false;
-    settings.scope = &scope;
   }
   if (statement.argument(0) == "off") {
     if (statement.argument_count() > 1) compiler.invalid_parameter(statement, statement.words[2]);
