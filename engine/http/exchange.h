@@ -206,6 +206,7 @@ class Exchange {
   bool left_ = false;
   bool limit_after_known_ = false;
   uint64_t limit_after_ = 0;
+  uint64_t stalled_at_ = 0;  // given_, when send_timer_ began
   uint64_t discard_deadline_ = 0;
 };
 

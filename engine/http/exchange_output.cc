@@ -18,6 +18,9 @@ namespace {
 // A full read goes out at once: a write of 64 KB costs more than two of half
 // that.
 constexpr size_t kWriteFrom = Block::kBlockSize / 2;
+// Of a stream whose window is closed, in each send_timeout: about what TCP would let through at
+// the least, a segment.
+constexpr uint64_t kLeastProgress = 1024;
 
 }  // namespace
 
@@ -91,9 +94,13 @@ void Exchange::push_output() {
   if (multiplexed()) watch_window();
 }
 
-// A client that never opens its window holds a stream for no longer than one that reads nothing.
+// A client that does not open its window, or by some bytes only, holds a stream for no longer than
+// one that reads nothing.
 void Exchange::watch_window() {
-  if (!pending_.empty() && !delay_timer_.armed() && session_->codec().is_blocked(stream_)) {
+  const bool blocked = !pending_.empty() && session_->codec().is_blocked(stream_);
+  if (blocked && send_timer_.armed() && given_ - stalled_at_ < kLeastProgress) return;
+  if (blocked && !delay_timer_.armed()) {
+    send_timer_.cancel();
     write_stalled();
   } else if (session_->unwritten() == 0) {
     send_timer_.cancel();
@@ -308,8 +315,8 @@ void Exchange::on_written() {
 }
 
 void Exchange::on_window() {
-  send_timer_.cancel();
   push_output();
+  if (session_ != nullptr && !session_->codec().is_blocked(stream_)) send_timer_.cancel();
   if (was_full_ && output_ready()) {
     was_full_ = false;
     ring_all();
@@ -320,6 +327,7 @@ void Exchange::write_stalled() {
   // Of several streams those wait that have something to send.
   if (multiplexed() && pending_.empty() && !was_full_ && !response_ended_) return;
   if (multiplexed() && send_timer_.armed()) return;
+  stalled_at_ = given_;
   send_timer_.arm(worker_.loop, static_cast<uint64_t>(settings().send_timeout.value));
 }
 

@@ -8,8 +8,10 @@
 namespace weir::http {
 namespace {
 
-// Another connection to the same peer, when that says it did not see the request.
+// Attempts on the same peer, when that says it did not see the request.
 constexpr uint8_t kRefusalLimit = 5;
+// Connections that had no stream for it, before one is opened that it is the first to use.
+constexpr uint8_t kLostLimit = 2;
 // Kept connections that turn out to be closed, before only new ones are tried.
 constexpr uint8_t kClosedLimit = 3;
 constexpr int kClientClosed = 499;
@@ -23,7 +25,7 @@ bool is_non_idempotent(const Request& request) {
 
 GatewayRun::Step GatewayRun::begin_attempt() {
   attempt_started_ = moved_at_ = worker_.loop.now();
-  moved_ = 0;
+  sent_ = received_ = 0;
   // Who comes later does not overtake those that wait.
   const bool others_wait =
       cluster_->queue.limit && worker_.upstreams.queue(*cluster_).waiting() > 0;
@@ -60,18 +62,18 @@ GatewayRun::Step GatewayRun::open_connection() {
   exchange_ = request_.arena().make<UpstreamExchange>(request_.event(), request_.arena());
   cached_ = false;
   const bool kept = keeps_connections();
-  if (kept && closed_ < kClosedLimit) {
+  if (kept && closed_ < kClosedLimit && lost_ < kLostLimit) {
     connection_ =
         static_cast<UpstreamConnection*>(worker_.upstreams.take(*cluster_, peer_, names_.key));
   }
-  const bool taken = connection_ != nullptr;
-  if (!taken) {
+  joined_ = connection_ != nullptr;
+  if (!joined_) {
     const Step step = connect(kept);
     if (step.kind != Step::Kind::go_on) return step;
   }
   connection_->attach(*exchange_, plan_.make_codec,
                       static_cast<uint32_t>(settings_.buffer_size.value));
-  cached_ = taken && exchange_->connected;
+  cached_ = joined_ && exchange_->connected;
   return go_on();
 }
 
@@ -129,6 +131,11 @@ GatewayRun::Step GatewayRun::judge_failure() {
     const bool malformed = reset.cause == Reset::Cause::malformed;
     return attempt_failed(malformed ? NextUpstream::invalid_header : NextUpstream::error, 502);
   }
+  // Another request's connection, which ended before it was this one's turn.
+  const bool failed = exchange_->failure != nullptr || exchange_->failed_call[0] != 0;
+  if (plan_.multiplexed && joined_ && !exchange_->stream && !failed && refusals_ < kRefusalLimit) {
+    return not_processed();
+  }
   if (const net::LayerFailure* failure = exchange_->failure) {
     log(failure->severity, failure->text, failure->error_number);
   } else if (exchange_->failed_call[0]) {
@@ -143,8 +150,17 @@ GatewayRun::Step GatewayRun::judge_failure() {
 // again on another connection, whatever its method. Peers that do nothing else are left.
 GatewayRun::Step GatewayRun::not_processed() {
   ++refusals_;
+  if (!connection_->has_room()) ++lost_;
   drop_connection();
   return another_connection();
+}
+
+// The limit of streams turned out to be lower, or the connection is about to end.
+GatewayRun::Step GatewayRun::no_stream() {
+  if (exchange_->closed) return judge_failure();
+  if (refusals_ < kRefusalLimit) return not_processed();
+  log(Severity::error, "upstream takes no streams");
+  return attempt_failed(NextUpstream::error, 502);
 }
 
 GatewayRun::Step GatewayRun::another_connection() {
@@ -188,7 +204,9 @@ GatewayRun::Step GatewayRun::attempt_failed(NextUpstream why, int status, bool n
   attempt.status = status;
   const bool only_next = why == NextUpstream::http_403 || why == NextUpstream::http_404;
   // A peer may close a kept connection whenever it likes: that says nothing about it.
-  const bool closed = cached_ && why == NextUpstream::error;
+  const bool refused =
+      exchange_ && exchange_->was_reset && exchange_->reset.cause == Reset::Cause::refused;
+  const bool closed = cached_ && why == NextUpstream::error && !refused;
   if (closed) ++closed_;
   if (!no_live_peer) {
     end_attempt(only_next || closed ? upstream::Selection::Result::released

@@ -15,14 +15,23 @@ constexpr size_t kUnsentLimit = 2 * Block::kBlockSize;
 constexpr size_t kReplayLimit = 2 * Block::kBlockSize;
 // Slices below this are copied rather than their block held.
 constexpr size_t kSmallSlice = 4096;
+// Of a body that a window holds back, in each proxy_send_timeout.
+constexpr uint64_t kLeastProgress = 1024;
 
 }  // namespace
 
 uint64_t GatewayRun::time_left(int64_t limit) {
-  const uint64_t moved = exchange_->bytes_sent + exchange_->bytes_received;
+  const uint64_t sent = exchange_->bytes_sent;
+  const uint64_t received = exchange_->bytes_received;
   const uint64_t now = worker_.loop.now();
-  if (moved != moved_) {
-    moved_ = moved;
+  if (!timed_) moved_at_ = now;
+  timed_ = true;
+  // A window that opens by some bytes at a time is no progress.
+  const bool trickles = plan_.multiplexed && sent != sent_ && sent - sent_ < kLeastProgress &&
+                        exchange_->connected && connection_->unsent(*exchange_) > 0;
+  if (received != received_ || (sent != sent_ && !trickles)) {
+    sent_ = sent;
+    received_ = received;
     moved_at_ = now;
   }
   const uint64_t end = moved_at_ + static_cast<uint64_t>(limit);
@@ -150,10 +159,7 @@ Task<GatewayRun::Step> GatewayRun::exchange_heads() {
     const Wait wait = co_await request_.event().wait(until_deadline(left));
     if (wait == Wait::cancelled) co_return client_left();
   }
-  if (!send_request_head()) {
-    drop_connection();
-    co_return another_connection();
-  }
+  if (!send_request_head()) co_return no_stream();
   for (;;) {
     if (request_.client_gone() && !settings_.ignore_client_abort) co_return client_left();
     const int body_status = send_body();
@@ -166,6 +172,8 @@ Task<GatewayRun::Step> GatewayRun::exchange_heads() {
     uint64_t left = 0;
     if (sending || body_given_) {
       left = time_left(sending ? settings_.send_timeout.value : settings_.read_timeout.value);
+    } else {
+      wait_for_client();
     }
     if (past_deadline() || ((sending || body_given_) && !left)) {
       log(Severity::error, "upstream timed out", ETIMEDOUT);

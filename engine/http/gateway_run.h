@@ -59,6 +59,7 @@ class GatewayRun {
   bool keeps_connections() const;
   Step judge_failure();
   Step not_processed();
+  Step no_stream();
   Step another_connection();
   // This attempt failed for `why`: whether another follows.
   Step attempt_failed(NextUpstream why, int status, bool no_live_peer = false);
@@ -81,8 +82,10 @@ class GatewayRun {
   int send_streamed();
   void keep_for_replay(const Chain& data);
   void pass_interim();
-  // Milliseconds until `limit` since the last byte moved either way; 0: it has passed.
+  // Milliseconds until `limit` since something moved either way; 0: it has passed. Asked while the
+  // peer is waited for; wait_for_client() says when it is not.
   uint64_t time_left(int64_t limit);
+  void wait_for_client() { timed_ = false; }
   bool past_deadline() const;
   // The sooner of `milliseconds` (0: never) and the plan's deadline, for waits.
   uint64_t until_deadline(uint64_t milliseconds) const;
@@ -143,18 +146,22 @@ class GatewayRun {
   bool streaming_ = false;     // the body is sent while it comes
   bool body_given_ = false;    // all of it is with the codec
   size_t body_owed_ = 0;       // streamed bytes the client gets credit for when they are written
-  bool cached_ = false;        // the connection came from the pool
+  bool joined_ = false;        // the connection came from the pool
+  bool cached_ = false;        // and was ready
   bool request_sent_ = false;  // a byte of it may have reached a peer
   bool buffering_ = false;
   bool retry_granted_ = false;  // by the budget, and not used yet
   bool accepted_ = false;       // the response's body is wanted
   bool may_keep_ = true;        // as the request says
+  bool timed_ = false;          // the peer is waited for since moved_at_ at the earliest
   uint8_t refusals_ = 0;        // attempts that the peer did not process
+  uint8_t lost_ = 0;            // of them, where the connection takes nothing more
   uint8_t closed_ = 0;          // attempts on kept connections that were closed
   uint64_t first_started_ = 0;
   uint64_t attempt_started_ = 0;
-  uint64_t moved_ = 0;     // bytes both ways at the last look
-  uint64_t moved_at_ = 0;  // when that changed
+  uint64_t sent_ = 0;      // bytes, at the last look
+  uint64_t received_ = 0;  // the same
+  uint64_t moved_at_ = 0;  // when those changed
   uint64_t head_bytes_ = 0;
   uint64_t rate_ = 0;
   uint64_t relayed_ = 0;

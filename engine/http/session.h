@@ -243,6 +243,7 @@ class Session final : public SocketHandler, public CodecReceiver {
   uint64_t written_ = 0;
   uint64_t deadline_ = 0;  // lingering: its end; idle: not closed by a drain before
   uint32_t lingering_timeout_ = 0;
+  uint32_t dropped_ = 0;     // bytes, while lingering
   uint32_t head_bytes_ = 0;  // of a head that is not complete
   State state_ = State::idle;
   bool flush_wanted_ : 1 = false;

@@ -16,6 +16,9 @@ namespace {
 
 constexpr size_t kOutputLimit = 64 * 1024;  // a peer that does not read is not read from
 constexpr int kReadsPerEvent = 4;           // then others have their turn
+// That a client of HTTP/2 may still send when it was told to go. (What a body of HTTP/1 may be is
+// the configuration's business.)
+constexpr uint32_t kFarewellLimit = 1024 * 1024;
 
 }  // namespace
 
@@ -47,7 +50,7 @@ void Session::on_readable() {
 }
 
 bool Session::wants_input() const {
-  return !unread_ && !input_ended_ && !broken_ && !handed_over_ &&
+  return !unread_ && !input_ended_ && !broken_ && !handed_over_ && !codec_->wants_close() &&
          (state_ == State::proxy_header || state_ == State::idle || state_ == State::open) &&
          codec_->output().bytes() < kOutputLimit;
 }
@@ -170,7 +173,9 @@ void Session::drop_input() {
       timer_.arm(worker().loop, std::min<uint64_t>(lingering_timeout_, deadline_ - now));
       return;
     }
-    if (transfer.state != Transfer::State::done || worker().loop.now() >= deadline_) {
+    dropped_ += static_cast<uint32_t>(transfer.bytes);
+    const bool too_much = multiplexed_ && dropped_ > kFarewellLimit;
+    if (transfer.state != Transfer::State::done || too_much || worker().loop.now() >= deadline_) {
       close(false);
       destroy();
       return;

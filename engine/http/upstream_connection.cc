@@ -202,8 +202,11 @@ bool UpstreamConnection::may_start() {
   return !std::exchange(first_started_, true);
 }
 
+// In the order in which they came: who opened the connection is the first.
 void UpstreamConnection::let_start() {
-  for (UpstreamExchange* at = first_; at; at = at->next_) {
+  UpstreamExchange* oldest = first_;
+  while (oldest && oldest->next_) oldest = oldest->next_;
+  for (UpstreamExchange* at = oldest; at; at = at->previous_) {
     if (at->connected || !may_start()) continue;
     at->connected = true;
     at->event.ring();

@@ -484,7 +484,8 @@ Transfer Layer::send_file(Socket& socket, int file, off_t offset, size_t size) {
 }
 
 Transfer Layer::shutdown(Socket& socket) {
-  if (!handshaken_ || failed_ || early_open_) return {};
+  // Behind early data, with the client's Finished still to come, OpenSSL counts its part as done.
+  if (!handshaken_ || failed_ || SSL_in_init(native_) != 0) return {};
   if (unsent_) {
     const Transfer moved = push_kept(socket);
     if (moved.state != Transfer::State::done) return moved;

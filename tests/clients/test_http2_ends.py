@@ -82,6 +82,40 @@ class Ends(Http2Case):
             self.assertEqual(client.answer(client.ask("/here", method="HEAD")).status, 200)
 
     @beyond_nginx
+    def test_a_window_that_opens_byte_by_byte(self):
+        """send_timeout counts from the last kilobyte that went."""
+        for which in ("stream", "connection"):
+            port = self.start("send_timeout 300ms;", files={"html/static/large": b"x" * 200000})
+            with Http2(port, window=False) as client:
+                stream = client.ask("/static/large")
+                got = client.streams[stream]
+                client.until(lambda got=got: len(got.body) == 65535)
+                client.open_window(0 if which == "stream" else stream, 100000)
+                pause = threading.Event()
+                for _ in range(1000):
+                    pause.wait(0.01)
+                    client.open_window(stream if which == "stream" else 0, 1)
+                    client.barrier()
+                    if got.reset is not None:
+                        break
+                self.assertEqual(got.reset, http2.PROTOCOL_ERROR)
+                self.assertLess(len(got.body), 65535 + 1024)
+
+    def test_a_window_that_opens_slowly(self):
+        size = 65535 + 12000
+        port = self.start("send_timeout 300ms;", files={"html/static/large": b"x" * size})
+        with Http2(port, window=False) as client:
+            stream = client.ask("/static/large")
+            got = client.streams[stream]
+            client.open_window(0, 100000)
+            client.until(lambda: len(got.body) == 65535)
+            while len(got.body) < size:
+                threading.Event().wait(0.2)
+                client.open_window(stream, 2000)
+                client.until(lambda have=len(got.body): len(got.body) > have)
+            self.assertIsNone(client.answer(stream).reset)
+
+    @beyond_nginx
     def test_reload_that_closes_the_port_says_goodbye(self):
         released = threading.Event()
 
@@ -125,6 +159,39 @@ class Ends(Http2Case):
             client.wait_end()
             self.assertEqual(client.goaway[-1][1], http2.ENHANCE_YOUR_CALM)
         wait_until(lambda: "http2 flood detected" in self.weir.errors(), "the log line")
+
+    @beyond_nginx
+    def test_flood_that_goes_on(self):
+        """What comes behind the farewell is dropped, but not for ever."""
+        flood = http2.frame(http2.PING, 0, 0, b"x" * 8) * 5000
+        with Http2(self.start("lingering_time 60s; lingering_timeout 60s;")) as client:
+            sent = 0
+            with self.assertRaises(OSError):
+                while sent < 256 << 20:
+                    client.send(flood)
+                    sent += len(flood)
+
+    @beyond_nginx
+    def test_flood_beside_a_request_that_waits(self):
+        """Nothing is read for a connection that is over while its requests end."""
+        released = threading.Event()
+        self.addCleanup(released.set)
+
+        async def wait(request, reader, writer):
+            await asyncio.get_running_loop().run_in_executor(None, released.wait, 30)
+            writer.write(reply("late"))
+            return True
+
+        flood = http2.frame(http2.PING, 0, 0, b"x" * 8) * 5000
+        with Http2(self.start("proxy_ignore_client_abort on;", answer=wait)) as client:
+            client.ask("/slow")
+            self.upstream.wait_requests(1)
+            client.socket.settimeout(1)
+            sent = 0
+            with self.assertRaises(OSError):
+                while sent < 256 << 20:
+                    client.send(flood)
+                    sent += len(flood)
 
 
 if __name__ == "__main__":

@@ -306,10 +306,12 @@ class EarlyData(Tls):
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_early_data on;
         location / { return 200 "early=$ssl_early_data reused=$ssl_session_reused\n"; }"""))
-        first, again = resumed(weir.port(8443), "-tls1_3", early=ASK)
+        first, again = resumed(weir.port(8443), "-tls1_3", "-msg", early=ASK)
         self.assertIn("early= reused=.", first)
         self.assertIn("Early data was accepted", again)
         self.assertIn("early=1 reused=r", again)
+        # Also where the answer leaves before the client's Finished.
+        self.assertRegex(again, "<<< TLS 1.3, Alert .*close_notify")
 
 
 class ClientCertificates(Tls):
