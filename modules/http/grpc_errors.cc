@@ -10,10 +10,11 @@ namespace {
 
 void filter_head(Request& request) {
   Response& response = request.response();
-  if (!response.built_in_page || response.status < 400 || !request.is_main()) return;
+  if (!response.built_in_page || response.status < 300 || !request.is_main()) return;
   const Header* type = request.headers().find(HeaderId::content_type);
   const Kind kind = type ? kind_of(type->value) : Kind::none;
-  if (kind == Kind::none) return;
+  // Clients of gRPC follow no redirect; a browser does, before gRPC-Web sees the answer.
+  if (kind == Kind::none || (kind != Kind::grpc && response.status < 400)) return;
   Arena& arena = request.arena();
   const int status = response.status;
   response.status = 200;

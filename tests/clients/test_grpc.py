@@ -262,6 +262,24 @@ class Errors(GrpcTestCase):
         self.assertEqual(answer.body, b"")
         self.assertNotIn("content-length", answer.fields)
 
+    def test_redirects(self):
+        for location, status, text in (("return 301 https://other/;", 301, "Moved Permanently"),
+                                       ("return 308 https://other/;", 308, "Permanent Redirect"),
+                                       ("rewrite ^ https://other/ redirect;", 302, "Moved Temporarily"),
+                                       ("return https://other/;", 302, "Moved Temporarily")):
+            port = self.start(location)
+            answer = ask(port)
+            self.check(answer, 2, text)
+            self.assertEqual(answer.fields["location"], "https://other/")
+            wait_until(lambda status=status: self.weir.read("logs/access.log").startswith(f"{status} "), "the log line")
+            self.weir.stop()
+
+    def test_texts_are_sent_as_they_are(self):
+        port = self.start('return 200 "hello";')
+        answer = ask(port)
+        self.assertEqual((answer.status, answer.body), (200, b"hello"))
+        self.assertNotIn("grpc-status", answer.fields)
+
     def test_official_mapping(self):
         mapping = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14, 405: 2,
                    410: 2, 500: 2}
