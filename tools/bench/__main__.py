@@ -3,6 +3,7 @@
     /usr/bin/python3 tools/bench                      everything, about two minutes
     /usr/bin/python3 tools/bench load|memory|startup|reload|tls|http2
     /usr/bin/python3 tools/bench load --only small,tunnel --rounds 15
+    /usr/bin/python3 tools/bench load --only stream-bulk --congestion reno
 
 Both run one worker, pinned on the same processor; clients and backend run on another. Rounds are
 interleaved and each answer is checked byte by byte. CPU time is the worker's own, in nanoseconds, from
@@ -20,6 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import http2  # noqa: E402
 import load  # noqa: E402
+import network  # noqa: E402
 import report  # noqa: E402
 import services  # noqa: E402
 import startup  # noqa: E402
@@ -41,6 +43,8 @@ def arguments():
     parser.add_argument("--connections", type=int, default=4000, help="idle connections to hold")
     parser.add_argument("--servers", type=int, default=3000, help="virtual servers for startup")
     parser.add_argument("--only", default="", help="loads to run, separated by commas")
+    parser.add_argument("--congestion", default="",
+                        help="in a network namespace of its own, with this congestion control (reno)")
     parser.add_argument("--quick", action="store_true", help="a short round of everything, as a test")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is missed")
     options = parser.parse_args()
@@ -64,8 +68,11 @@ def main():
         sys.exit(f"tools/bench: nothing is called {', '.join(sorted(unknown))}")
     folder = tempfile.mkdtemp(prefix="weir-bench-")
     os.chmod(folder, 0o755)
-    table = report.Table()
     try:
+        if options.congestion:
+            network.enter(options.congestion)
+        print(f"congestion control: {network.congestion_control()}")
+        table = report.Table()
         for name in options.what or jobs:
             jobs[name](options, folder, table)
     except services.Wrong as error:
