@@ -3,7 +3,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <atomic>
 #include <bit>
 #include <cassert>
 #include <mutex>
@@ -25,11 +24,13 @@
 #endif
 
 namespace weir {
+
+constinit std::atomic<uintptr_t> slot_range = 0;
+
 namespace {
 
-constexpr size_t kRange = size_t{4} << 30;  // of addresses; a quarter of a million slots
-constexpr size_t kStep = size_t{1} << 20;   // made usable at a time
-constexpr size_t kWarm = 64;                // free slots that keep their pages
+constexpr size_t kStep = size_t{1} << 20;  // made usable at a time
+constexpr size_t kWarm = 64;               // free slots that keep their pages
 constexpr size_t kPage = 4096;
 constexpr size_t kBits = 64;
 
@@ -40,7 +41,7 @@ size_t pages_of(size_t bytes) {
 // What is only reachable from a slot is no leak.
 void tell_leak_checker([[maybe_unused]] void* range) {
 #ifdef WEIR_LEAK_CHECKER
-  __lsan_register_root_region(range, kRange);
+  __lsan_register_root_region(range, kSlotRange);
 #endif
 }
 
@@ -77,35 +78,31 @@ class Slots {
     cold_.push_back(index);
   }
 
-  bool has(const void* memory) const {
-    const char* first = base();
-    return first != nullptr && memory >= first && memory < first + kRange;
-  }
-
  private:
-  char* base() const { return base_.load(std::memory_order_relaxed); }
+  static char* base() {
+    return reinterpret_cast<char*>(slot_range.load(std::memory_order_relaxed));
+  }
 
   // Addresses only: what nobody may use counts nowhere as memory.
   bool reserve() {
     if (refused_) return false;
     void* range =
-        ::mmap(nullptr, kRange, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        ::mmap(nullptr, kSlotRange, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     refused_ = range == MAP_FAILED;
     if (refused_) return false;
-    ::madvise(range, kRange, MADV_NOHUGEPAGE);
-    base_.store(static_cast<char*>(range), std::memory_order_relaxed);
+    ::madvise(range, kSlotRange, MADV_NOHUGEPAGE);
+    slot_range.store(reinterpret_cast<uintptr_t>(range), std::memory_order_relaxed);
     tell_leak_checker(range);
     return true;
   }
   bool extend() {
-    if (usable_ == kRange) return false;
+    if (usable_ == kSlotRange) return false;
     if (::mprotect(base() + usable_, kStep, PROT_READ | PROT_WRITE) != 0) return false;
     usable_ += kStep;
     return true;
   }
 
   std::mutex mutex_;
-  std::atomic<char*> base_ = nullptr;
   size_t usable_ = 0;  // bytes from the base on
   size_t next_ = 0;    // never taken yet
   bool refused_ = false;
@@ -130,10 +127,6 @@ void* take_slot() {
 
 void free_slot(void* slot) {
   Slots::get().give_back(slot);
-}
-
-bool is_in_slot(const void* memory) {
-  return Slots::get().has(memory);
 }
 
 bool FoldedSlot::fold(void* slot, size_t size) {

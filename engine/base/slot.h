@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -15,13 +16,19 @@ namespace weir {
 // Slots are taken from one range of addresses of the process, in any thread. Each has kSlotSize
 // bytes of which only what is touched costs memory; not zeroed.
 inline constexpr size_t kSlotSize = 16 * 1024;
+inline constexpr size_t kSlotRange = size_t{4} << 30;  // of addresses; a quarter of a million slots
+// Where the range begins; 0 before the first slot was asked for.
+extern constinit std::atomic<uintptr_t> slot_range;
 
 // Null: there is none (the range is used up, or could not be had).
 void* take_slot();
 // Not a folded one.
 void free_slot(void* slot);
-// Is this the beginning of a slot, or inside of one?
-bool is_in_slot(const void* memory);
+// Is this the beginning of a slot, or inside of one? Asked for each piece that a library frees.
+inline bool is_in_slot(const void* memory) {
+  const uintptr_t first = slot_range.load(std::memory_order_relaxed);
+  return first != 0 && reinterpret_cast<uintptr_t>(memory) - first < kSlotRange;
+}
 
 // A slot's content, folded.
 class FoldedSlot {

@@ -22,11 +22,11 @@ import certificates  # noqa: E402
 # Small requests come on so many connections that the proxy, and not the client with its own encryption, is what
 # the others wait for: a proxy that sleeps between requests pays for waking up, the more the faster it is.
 REQUESTS = {
-    "tls-small": ("TLS request, 128 B", 16000, 64, 128, None, 0.90),
+    "tls-small": ("TLS request, 128 B", 48000, 64, 128, None, 0.90),
     "tls-1m": ("TLS request, 1 MB", 200, 4, 1048576, None, 0.90),
     "tls-1m-kernel": ("TLS request, 1 MB, kernel TLS", 200, 4, 1048576, None, 0.90),
     "h2-small": ("HTTP/2 over TLS, 128 B, 16 streams", 16000, 8, 128, 16, 0.75),
-    "h2-single": ("HTTP/2 over TLS, 128 B, 1 stream", 16000, 64, 128, 1, None),
+    "h2-single": ("HTTP/2 over TLS, 128 B, 1 stream", 48000, 64, 128, 1, None),
     "h2-1m": ("HTTP/2 over TLS, 1 MB", 200, 4, 1048576, 1, 0.90),
 }
 # name: (what, arguments of s_time, target)
