@@ -30,13 +30,6 @@ bool is_root(Context context) {
   return context == root_of(context);
 }
 
-std::string quoted(std::string_view text) {
-  std::string result = "\"";
-  result += until_nul(text);
-  result += '"';
-  return result;
-}
-
 }  // namespace
 
 Compiler::Compiler(World& world, Sources& sources, std::span<const Module* const> modules,
@@ -206,7 +199,7 @@ void Compiler::complete_root(Scope& root, Context context, const Block& block) {
 const Directive* Compiler::check(const Statement& statement, const Scope& scope) {
   const auto [begin, end] = index_.equal_range(statement.name());
   if (begin == end) {
-    error(statement, "unknown directive " + quoted(statement.name()),
+    error(statement, "unknown directive " + quoted(until_nul(statement.name())),
           help_unknown(statement, scope));
     return nullptr;
   }
@@ -216,13 +209,13 @@ const Directive* Compiler::check(const Statement& statement, const Scope& scope)
       return check_form(statement, directive) ? &directive : nullptr;
     }
   }
-  error(statement, quoted(statement.name()) + " directive is not allowed here",
+  error(statement, quoted(until_nul(statement.name())) + " directive is not allowed here",
         help_misplaced(statement));
   return nullptr;
 }
 
 bool Compiler::check_form(const Statement& statement, const Directive& directive) {
-  const std::string name = quoted(statement.name());
+  const std::string name = quoted(until_nul(statement.name()));
   if (directive.form != Form::block && statement.block) {
     error(statement, "directive " + name + " is not terminated by \";\"",
           "it takes no block: put a \";\" after its last word");
@@ -297,15 +290,16 @@ void Compiler::warn(const Statement& at, std::string text, std::string help, con
 }
 
 void Compiler::duplicate(const Statement& at) {
-  error(at, quoted(at.name()) + " directive is duplicate", "it may stand only once in a block");
+  error(at, quoted(until_nul(at.name())) + " directive is duplicate",
+        "it may stand only once in a block");
 }
 
 void Compiler::invalid_value(const Statement& at, const Word& word, std::string help) {
-  error(at, "invalid value " + quoted(word.text), std::move(help), &word);
+  error(at, "invalid value " + quoted(until_nul(word.text)), std::move(help), &word);
 }
 
 void Compiler::invalid_parameter(const Statement& at, const Word& word, std::string help) {
-  error(at, "invalid parameter " + quoted(word.text), std::move(help), &word);
+  error(at, "invalid parameter " + quoted(until_nul(word.text)), std::move(help), &word);
 }
 
 void Compiler::late_error(uint32_t number, uint32_t stage, std::string text, const Statement* at,

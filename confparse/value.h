@@ -86,5 +86,12 @@ std::string lower_case(std::string_view text);
 inline std::string_view until_nul(std::string_view text) {
   return text.substr(0, text.find('\0'));
 }
+// In double quotes, as messages name things.
+inline std::string quoted(std::string_view text) {
+  std::string result = "\"";
+  result += text;
+  result += '"';
+  return result;
+}
 
 }  // namespace weir::conf

@@ -11,9 +11,8 @@
 #include "modules/all.h"
 #include "modules/core/error_log.h"
 #include "modules/core/modules.h"
-#include "modules/core/thread_pool_uses.h"
 
-// Directives of ngx_core_module, ngx_regex_module and ngx_thread_pool_module.
+// Directives of ngx_core_module and ngx_regex_module.
 
 namespace weir::core {
 
@@ -26,16 +25,14 @@ using conf::into;
 using conf::kMain;
 using conf::Merge;
 using conf::Module;
+using conf::quoted;
 using conf::Repeat;
 using conf::Scope;
 using conf::Statement;
+using conf::until_nul;
 using conf::Word;
 using process::CoreSettings;
 using process::ProcessorMask;
-
-std::string quoted(std::string_view text) {
-  return "\"" + std::string(conf::until_nul(text)) + "\"";
-}
 
 void set_worker_processes(Compiler& compiler, Scope& scope, const Statement& statement) {
   const std::string_view text = statement.argument(0);
@@ -78,7 +75,7 @@ void set_user(Compiler& compiler, Scope& scope, const Statement& statement) {
   const std::string user(statement.argument(0));
   const auto identity = compiler.world().user(user);
   if (!identity.ok()) {
-    compiler.error(statement, "getpwnam(" + quoted(user) + ") failed",
+    compiler.error(statement, "getpwnam(" + quoted(until_nul(user)) + ") failed",
                    "there is no such user on this system", &statement.words[1]);
     return;
   }
@@ -89,7 +86,7 @@ void set_user(Compiler& compiler, Scope& scope, const Statement& statement) {
   const std::string group(statement.argument(statement.argument_count() - 1));
   const auto answer = compiler.world().group(group);
   if (!answer.ok()) {
-    compiler.error(statement, "getgrnam(" + quoted(group) + ") failed",
+    compiler.error(statement, "getgrnam(" + quoted(until_nul(group)) + ") failed",
                    "there is no such group on this system",
                    &statement.words[statement.argument_count()]);
     return;
@@ -222,7 +219,7 @@ void load_module(Compiler& compiler, Scope&, const Statement& statement) {
   } else {
     reason += "this module is not part of weir";
   }
-  compiler.error(statement, "dlopen() " + quoted(path) + " failed (" + reason + ")",
+  compiler.error(statement, "dlopen() " + quoted(until_nul(path)) + " failed (" + reason + ")",
                  "weir has its modules built in and loads none", &statement.words[1]);
 }
 
@@ -249,7 +246,7 @@ void finish_core(Compiler& compiler, Scope& self, const Scope*) {
   const auto identity = compiler.world().user(user);
   const auto group = compiler.world().group(process::BuildPaths::group());
   if (!identity.ok()) {
-    compiler.late_error(after_end, 1, "getpwnam(" + quoted(user) + ") failed");
+    compiler.late_error(after_end, 1, "getpwnam(" + quoted(until_nul(user)) + ") failed");
     return;
   }
   settings.user_name = user;
@@ -367,71 +364,11 @@ constexpr Directive kRegexDirectives[] = {
      .doc = "Compiles regular expressions to machine code."},
 };
 
-void set_thread_pool(Compiler& compiler, Scope& scope, const Statement& statement) {
-  process::ThreadPool pool;
-  pool.name = statement.argument(0);
-  std::vector<process::ThreadPool> pools = scope.get<CoreSettings>().thread_pools;
-  for (const process::ThreadPool& other : pools) {
-    if (other.name != pool.name) continue;
-    compiler.error(statement, "duplicate thread pool " + quoted(pool.name), {},
-                   &statement.words[1]);
-    return;
-  }
-  bool threads_given = false;
-  for (size_t i = 1; i < statement.argument_count(); ++i) {
-    const std::string_view word = statement.argument(i);
-    const bool threads = word.starts_with("threads=");
-    if (!threads && !word.starts_with("max_queue=")) continue;  // nginx passes over others
-    const auto number = conf::parse_number(word.substr(word.find('=') + 1));
-    if (!number || (threads && *number == 0)) {
-      compiler.error(
-          statement,
-          std::string("invalid ") + (threads ? "threads" : "max_queue") + " value " + quoted(word),
-          {}, &statement.words[i + 1]);
-      return;
-    }
-    (threads ? pool.threads : pool.max_queue) = *number;
-    threads_given = threads_given || threads;
-  }
-  if (!threads_given) {
-    compiler.error(statement, "\"thread_pool\" must have \"threads\" parameter");
-    return;
-  }
-  pools.push_back(std::move(pool));
-  scope.write<CoreSettings>().thread_pools = std::move(pools);
-}
-
-void complete_thread_pools(Compiler& compiler, Scope& root) {
-  const auto& pools = root.get<CoreSettings>().thread_pools;
-  for (const ThreadPoolUses::Use& use : compiler.state<ThreadPoolUses>().uses) {
-    const bool known = use.name == "default" ||
-                       std::any_of(pools.begin(), pools.end(),
-                                   [&](const auto& pool) { return pool.name == use.name; });
-    if (known) continue;
-    compiler.late_error(compiler.root_block().end_number + 1, 2,
-                        "unknown thread pool " + quoted(use.name), use.at,
-                        "thread_pool defines one, anywhere in the main context");
-  }
-}
-
-constexpr Directive kThreadPoolDirectives[] = {
-    {.name = "thread_pool",
-     .where = kMain,
-     .args = {2, 3},
-     .repeat = Repeat::collect,
-     .set = set_thread_pool,
-     .doc = "Accepted; files are read by the threads of the loop."},
-};
-
 }  // namespace
 
 const Module kCoreModule = {
     .name = "ngx_core_module", .directives = kCoreDirectives, .finish = finish_core, .root = kMain};
 const Module kRegexModule = {
     .name = "ngx_regex_module", .directives = kRegexDirectives, .root = kMain};
-const Module kThreadPoolModule = {.name = "ngx_thread_pool_module",
-                                  .directives = kThreadPoolDirectives,
-                                  .complete = complete_thread_pools,
-                                  .root = kMain};
 
 }  // namespace weir::core

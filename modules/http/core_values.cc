@@ -16,10 +16,6 @@ namespace {
 
 constexpr int64_t kFileCacheInactive = 60;  // seconds
 
-std::string quoted(std::string_view text) {
-  return "\"" + std::string(text) + "\"";
-}
-
 bool mentions(std::string_view text, std::string_view variable) {
   return text.find(variable) != std::string_view::npos;
 }

@@ -34,9 +34,4 @@ class HttpHealthCheck final : public upstream::HealthCheck {
   const ErrorLogTargets& log_targets(const Generation& generation) const override;
 };
 
-// The body of grpc.health.v1.Health/Check, framed; and what the answer's says: the serving status,
-// or -1 when it is none.
-std::string grpc_health_request(std::string_view service);
-int grpc_serving_status(std::string_view body);
-
 }  // namespace weir::http

@@ -34,10 +34,6 @@ bool compiled_before(Compiler& compiler, const Scope& scope) {
   return in_if && !compiler.state<RewriteState>().if_body;
 }
 
-std::string quoted(std::string_view text) {
-  return "\"" + std::string(text) + "\"";
-}
-
 Value uninitialized(VariableSource& source, const Variable& variable) {
   auto& request = static_cast<Request&>(source);
   if (request.settings<RewriteSettings>().warn_uninitialized) {

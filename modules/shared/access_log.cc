@@ -17,10 +17,6 @@ using namespace conf;
 
 namespace {
 
-std::string quoted(std::string_view text) {
-  return "\"" + std::string(text) + "\"";
-}
-
 bool read_target(Compiler& compiler, const Statement& statement, AccessLog& log) {
   const Word& word = statement.words[1];
   if (word.text.starts_with("syslog:")) {

@@ -6,11 +6,9 @@
 
 namespace weir::shared {
 
-namespace {
+using conf::quoted;
 
-std::string quoted(std::string_view text) {
-  return "\"" + std::string(text) + "\"";
-}
+namespace {
 
 bool read_keepalive(std::string_view value, net::ListenOptions& options) {
   if (value == "on" || value == "off") {

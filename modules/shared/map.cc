@@ -17,9 +17,7 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-std::string quoted(std::string_view text) {
-  return "\"" + std::string(text) + "\"";
-}
+using conf::quoted;
 
 conf::Value evaluate_map(conf::VariableSource& source, const conf::Variable& variable) {
   return reinterpret_cast<const Map*>(variable.data)->evaluate(source);

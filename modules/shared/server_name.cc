@@ -6,13 +6,7 @@
 
 namespace weir::shared {
 
-namespace {
-
-std::string quoted(std::string_view text) {
-  return "\"" + std::string(text) + "\"";
-}
-
-}  // namespace
+using conf::quoted;
 
 bool read_server_name(conf::Compiler& compiler, const conf::Statement& statement,
                       const conf::Word& word, ServerNameRead& out) {

@@ -11,16 +11,13 @@
 namespace weir::shared::ssl {
 namespace {
 
+using conf::quoted;
 using conf::Template;
 using conf::Word;
 using tls::ServerOptions;
 using tls::ServerSettings;
 
 constexpr size_t kLeastZone = zone::kSmallestZone;
-
-std::string quoted(std::string_view text) {
-  return "\"" + std::string(text) + "\"";
-}
 
 constexpr std::pair<std::string_view, std::string ServerOptions::*> kTexts[] = {
     {"ssl_ciphers", &ServerOptions::ciphers},

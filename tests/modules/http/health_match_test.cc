@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "engine/upstream/cluster.h"
+#include "modules/http/grpc_health.h"
 #include "modules/http/health_check.h"
 #include "modules/stream/health_match.h"
 #include "tests/modules/support/compiled.h"
