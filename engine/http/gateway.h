@@ -15,6 +15,7 @@
 #include "engine/http/phase.h"
 #include "engine/http/upstream_connection.h"
 #include "engine/http/upstream_tls.h"
+#include "engine/net/bind_rule.h"
 #include "engine/upstream/cluster.h"
 
 namespace weir::http {
@@ -57,14 +58,6 @@ enum class IgnoredHeader : uint32_t {
   vary = 1u << 8,
 };
 
-// *_bind.
-struct BindRule {
-  bool enabled = false;
-  bool transparent = false;
-  net::Address address;      // when it is literal
-  conf::Template template_;  // else
-};
-
 // Conditions of the module's own: naming them says that the request may be sent again, whatever its
 // method.
 inline constexpr uint32_t kModuleConditions = 0x7fff'8000;
@@ -104,7 +97,7 @@ struct GatewaySettings {
   conf::Bitmask<IgnoredHeader> ignore_headers;
   std::vector<std::string> hide_headers, pass_headers;
   HeaderNameSet hidden;  // from both, by finish()
-  BindRule bind;
+  net::BindRule bind;    // *_bind
 };
 
 // One upstream request, made by the module's handler in the request's arena. Settings outlive it

@@ -75,19 +75,8 @@ net::ConnectOptions connect_options(Request& request, const GatewaySettings& set
   options.keepalive = settings.socket_keepalive;
   options.receive_buffer = static_cast<int>(settings.socket_receive_buffer.value);
   options.send_buffer = static_cast<int>(settings.socket_send_buffer.value);
-  if (!settings.bind.enabled) return options;
-  options.transparent = settings.bind.transparent;
-  if (settings.bind.template_.empty()) {
-    options.bind = settings.bind.address;
-    return options;
-  }
-  const std::string_view text = settings.bind.template_.evaluate(request);
-  if (text.empty()) return options;
-  if (auto address = net::Address::parse_local(text)) {
-    options.bind = *address;
-  } else {
-    problem = "invalid local address \"" + std::string(text) + "\"";
-  }
+  const std::string_view wrong = net::apply_bind(settings.bind, request, options);
+  if (!wrong.empty()) problem = "invalid local address \"" + std::string(wrong) + "\"";
   return options;
 }
 

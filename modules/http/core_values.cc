@@ -12,6 +12,8 @@
 // Directives of ngx_http_core_module whose words are read by rules of their own.
 namespace weir::http::core {
 
+using conf::quoted;
+
 namespace {
 
 constexpr int64_t kFileCacheInactive = 60;  // seconds

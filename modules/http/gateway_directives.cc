@@ -3,7 +3,6 @@
 #include "confparse/address.h"
 #include "engine/http/builder.h"
 #include "engine/http/request.h"
-#include "engine/process/transparent.h"
 
 namespace weir::http {
 namespace {
@@ -18,28 +17,6 @@ constexpr std::string_view kHiddenByDefault[] = {"Date",
                                                  "X-Accel-Charset"};
 
 }  // namespace
-
-void read_bind(conf::Compiler& compiler, const conf::Statement& at, BindRule& bind) {
-  bind = {};
-  if (at.argument_count() == 1 && at.argument(0) == "off") return;
-  const conf::Template text = compiler.make_template(at, at.words[1]);
-  if (text.is_literal()) {
-    const auto address = net::Address::parse_local(text.literal_text());
-    if (!address) {
-      return compiler.error(at, "invalid address \"" + std::string(at.argument(0)) + "\"", {},
-                            &at.words[1]);
-    }
-    bind.address = *address;
-  } else {
-    bind.template_ = text;
-  }
-  if (at.argument_count() == 2) {
-    if (at.argument(1) != "transparent") return compiler.invalid_parameter(at, at.words[2]);
-    bind.transparent = true;
-    compiler.state<process::TransparentUse>().any = true;
-  }
-  bind.enabled = true;
-}
 
 void read_header_rule(conf::Compiler& compiler, conf::Scope& scope, const conf::Statement& at,
                       HeaderRules& rules) {

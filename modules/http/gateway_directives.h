@@ -11,6 +11,7 @@
 #include "confparse/setters.h"
 #include "confparse/template.h"
 #include "engine/http/gateway.h"
+#include "modules/shared/bind.h"
 #include "modules/shared/rows.h"
 
 // The directives that every gateway to HTTP upstreams has under its own prefix: proxy_ and grpc_. A
@@ -31,7 +32,6 @@ struct HeaderRules {
 };
 
 // Settings of the configuration's own: what the shared setters do, whatever the struct around it.
-void read_bind(conf::Compiler& compiler, const conf::Statement& at, BindRule& bind);
 void read_header_rule(conf::Compiler& compiler, conf::Scope& scope, const conf::Statement& at,
                       HeaderRules& rules);
 // For finish(): `hidden` of the settings, `names` of the rules. `defaults`: fields with values of
@@ -62,7 +62,7 @@ void into(Compiler& compiler, Scope& scope, const Statement& at) {
 
 template <class Settings>
 void set_bind(Compiler& compiler, Scope& scope, const Statement& at) {
-  read_bind(compiler, at, scope.write<Settings>().gateway.bind);
+  shared::read_bind(compiler, at, scope.write<Settings>().gateway.bind);
 }
 
 template <class Settings>

@@ -14,6 +14,7 @@
 #include "engine/worker.h"
 #include "modules/http/core_variables.h"
 #include "modules/http/modules.h"
+#include "modules/shared/rows.h"
 
 // ngx_http_log_module: access_log, log_format, open_log_file_cache.
 namespace weir::http::log {
@@ -78,13 +79,7 @@ void finish(Compiler& compiler, Scope& self, const Scope* parent) {
 
 constexpr uint32_t kPlaces = kHttpServerLocation | kIfInLocation | kLimitExcept;
 
-constexpr Directive kDirectives[] = {
-    {.name = "log_format",
-     .where = kHttp,
-     .args = {2, kNoLimit},
-     .repeat = Repeat::collect,
-     .set = read_format,
-     .doc = "Names the text of a log line."},
+constexpr Directive kOwn[] = {
     {.name = "access_log",
      .where = kPlaces,
      .args = {1, kNoLimit},
@@ -93,13 +88,9 @@ constexpr Directive kDirectives[] = {
      .merge = Merge::replace_list,
      .set = read_access_log,
      .doc = "Where requests are logged, and how."},
-    {.name = "open_log_file_cache",
-     .where = kHttpServerLocation,
-     .args = {1, 4},
-     .initial = "off",
-     .set = set_file_cache,
-     .doc = "Keeps log files open whose names hold variables."},
 };
+constexpr auto kDirectives =
+    join_rows(shared::log_rows(kHttp, kHttpServerLocation, read_format, set_file_cache), kOwn);
 
 void prepare(Compiler& compiler, Scope&) {
   compiler.state<LogState>().formats.add_built_in(compiler, "combined", kCombined);

@@ -67,26 +67,8 @@ void finish(Compiler& compiler, Scope& self, const Scope*) {
   if (self.context() == kServer) shared::ssl::finish_server(compiler, self, "HTTP");
 }
 
-bool has_certificate(const VirtualServer& server) {
-  return !server.scope->get<tls::ServerSettings>().certificates.empty();
-}
-
-// Every `listen … ssl` needs a certificate: the default server's; where that rejects handshakes,
-// each other server's.
 void complete(Compiler& compiler, Scope&) {
-  Builder& build = builder(compiler);
-  for (const auto& listener : build.graph().listeners) {
-    if (!listener->ssl || has_certificate(*listener->default_server)) continue;
-    const auto& options = listener->default_server->scope->get<tls::ServerSettings>().options;
-    for (const VirtualServer* server : listener->servers) {
-      if (!options.reject_handshake && server != listener->default_server) continue;
-      const auto& own = server->scope->get<tls::ServerSettings>().options;
-      if (has_certificate(*server) || own.reject_handshake) continue;
-      compiler.error(*build.server_statements.at(server),
-                     "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive");
-      break;
-    }
-  }
+  shared::ssl::check_certificates(compiler, builder(compiler));
 }
 
 }  // namespace

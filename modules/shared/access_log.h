@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -61,5 +62,23 @@ bool read_access_log(conf::Compiler& compiler, const conf::Statement& statement,
 // Reads `open_log_file_cache`. False after reporting.
 bool read_log_file_cache(conf::Compiler& compiler, const conf::Statement& statement,
                          FileCache& cache);
+
+// The rows of log_format and open_log_file_cache; that of access_log is each module's own.
+constexpr std::array<conf::Directive, 2> log_rows(uint32_t root, uint32_t where,
+                                                  conf::SetFunction read_format,
+                                                  conf::SetFunction read_file_cache) {
+  return {{{.name = "log_format",
+            .where = root,
+            .args = {2, conf::kNoLimit},
+            .repeat = conf::Repeat::collect,
+            .set = read_format,
+            .doc = "Names the text of a log line."},
+           {.name = "open_log_file_cache",
+            .where = where,
+            .args = {1, 4},
+            .initial = "off",
+            .set = read_file_cache,
+            .doc = "Keeps log files open whose names hold variables."}}};
+}
 
 }  // namespace weir::shared

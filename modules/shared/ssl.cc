@@ -69,6 +69,18 @@ std::string whole_name(const Compiler& compiler, const std::string& name) {
 
 }  // namespace
 
+bool read_alpn(Compiler& compiler, const Statement& statement, std::string& protocols) {
+  for (const Word& word : statement.words.subspan(1)) {
+    if (word.text.size() > 255) {
+      compiler.error(statement, "protocol too long", {}, &word);
+      return false;
+    }
+    protocols += static_cast<char>(word.text.size());
+    protocols += word.text;
+  }
+  return true;
+}
+
 void set_certificate(Compiler& compiler, Scope& scope, const Statement& statement) {
   auto& settings = scope.write<ServerSettings>();
   if (compiler.first_use(scope)) settings.certificates.clear();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 
 #include "confparse/compiler.h"
 #include "confparse/setters.h"
@@ -32,8 +33,33 @@ void set_ocsp_cache(Compiler&, Scope&, const Statement&);
 void set_certificate_cache(Compiler&, Scope&, const Statement&);
 void set_ech_file(Compiler&, Scope&, const Statement&);
 
+// The names behind ssl_alpn or proxy_ssl_alpn, each with its length in a byte ahead (RFC 7301,
+// section 3.1), as OpenSSL wants them. False after reporting.
+bool read_alpn(Compiler&, const Statement&, std::string& protocols);
+
 // At the end of a server's directives: makes its context. `id_context` tells http from stream.
 void finish_server(Compiler& compiler, Scope& scope, std::string_view id_context);
+
+// At the end of the block: every `listen … ssl` needs a certificate, the default server's; where
+// that rejects handshakes, each other server's. `Builder`: http's or stream's.
+template <class Builder>
+void check_certificates(Compiler& compiler, Builder& build) {
+  const auto settings = [](const auto* server) -> const tls::ServerSettings& {
+    return server->scope->template get<tls::ServerSettings>();
+  };
+  for (const auto& listener : build.graph().listeners) {
+    const auto& of_default = settings(&*listener->default_server);
+    if (!listener->ssl || !of_default.certificates.empty()) continue;
+    for (const auto* server : listener->servers) {
+      if (!of_default.options.reject_handshake && server != &*listener->default_server) continue;
+      const auto& own = settings(server);
+      if (!own.certificates.empty() || own.options.reject_handshake) continue;
+      compiler.error(*build.server_statements.at(server),
+                     "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive");
+      break;
+    }
+  }
+}
 
 // The rows of both modules.
 template <uint32_t Where>

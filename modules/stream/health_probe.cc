@@ -105,7 +105,7 @@ net::ConnectOptions StreamProber::connect_options() {
     options.send_buffer = static_cast<int>(settings_.socket_sndbuf->value);
   }
   // A local address made of variables is that of a client.
-  if (!settings_.bind.enabled || !settings_.bind.address_template.empty()) return options;
+  if (!settings_.bind.enabled || !settings_.bind.template_.empty()) return options;
   options.bind = settings_.bind.address;
   options.transparent = settings_.bind.transparent;
   return options;

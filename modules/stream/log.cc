@@ -7,6 +7,7 @@
 #include "engine/worker.h"
 #include "modules/shared/access_log.h"
 #include "modules/shared/late_values.h"
+#include "modules/shared/rows.h"
 #include "modules/stream/modules.h"
 
 // ngx_stream_log_module: registers the shared access logs with stream.
@@ -72,13 +73,7 @@ void read_file_cache(Compiler& compiler, Scope& scope, const Statement& statemen
 
 constexpr uint32_t kBoth = kStream | kStreamServer;
 
-constexpr Directive kDirectives[] = {
-    {.name = "log_format",
-     .where = kStream,
-     .args = {2, kNoLimit},
-     .repeat = Repeat::collect,
-     .set = read_format,
-     .doc = "Names the text of a log line."},
+constexpr Directive kOwn[] = {
     {.name = "access_log",
      .where = kBoth,
      .args = {1, kNoLimit},
@@ -86,13 +81,9 @@ constexpr Directive kDirectives[] = {
      .merge = Merge::replace_list,
      .set = read_log,
      .doc = "Where sessions are logged when they end, and how."},
-    {.name = "open_log_file_cache",
-     .where = kBoth,
-     .args = {1, 4},
-     .initial = "off",
-     .set = read_file_cache,
-     .doc = "Keeps log files open whose names hold variables."},
 };
+constexpr auto kDirectives =
+    join_rows(shared::log_rows(kStream, kBoth, read_format, read_file_cache), kOwn);
 
 void log_session(Session& session) {
   const auto& settings = session.settings<LogSettings>();

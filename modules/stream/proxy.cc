@@ -3,8 +3,9 @@
 #include "confparse/address.h"
 #include "confparse/setters.h"
 #include "engine/http/builder.h"
-#include "engine/process/transparent.h"
 #include "engine/stream/builder.h"
+#include "modules/shared/bind.h"
+#include "modules/shared/ssl.h"
 #include "modules/shared/upstream.h"
 #include "modules/stream/modules.h"
 
@@ -44,29 +45,7 @@ void set_pass(Compiler& compiler, Scope& scope, const Statement& at) {
 }
 
 void set_bind(Compiler& compiler, Scope& scope, const Statement& at) {
-  Bind bind;
-  if (at.argument_count() == 1 && at.argument(0) == "off") {
-    scope.write<ProxySettings>().bind = bind;
-    return;
-  }
-  const Template text = compiler.make_template(at, at.words[1]);
-  if (text.is_literal()) {
-    const auto address = net::Address::parse_local(text.literal_text());
-    if (!address) {
-      return compiler.error(at, "invalid address \"" + std::string(at.argument(0)) + "\"", {},
-                            &at.words[1]);
-    }
-    bind.address = *address;
-  } else {
-    bind.address_template = text;
-  }
-  if (at.argument_count() == 2) {
-    if (at.argument(1) != "transparent") return compiler.invalid_parameter(at, at.words[2]);
-    bind.transparent = true;
-    compiler.state<process::TransparentUse>().any = true;
-  }
-  bind.enabled = true;
-  scope.write<ProxySettings>().bind = std::move(bind);
+  shared::read_bind(compiler, at, scope.write<ProxySettings>().bind);
 }
 
 template <auto Member>
@@ -91,14 +70,7 @@ void set_old_buffer(Compiler& compiler, Scope& scope, const Statement& at) {
 
 void set_protocols(Compiler& compiler, Scope& scope, const Statement& statement) {
   std::string protocols;
-  for (const Word& word : statement.words.subspan(1)) {
-    if (word.text.size() > 255) {
-      compiler.error(statement, "protocol too long", {}, &word);
-      return;
-    }
-    protocols += static_cast<char>(word.text.size());
-    protocols += word.text;
-  }
+  if (!shared::ssl::read_alpn(compiler, statement, protocols)) return;
   scope.write<ProxySettings>().alpn = std::move(protocols);
 }
 

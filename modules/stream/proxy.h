@@ -10,7 +10,7 @@
 #include "confparse/compiler.h"
 #include "confparse/template.h"
 #include "confparse/value.h"
-#include "engine/net/address.h"
+#include "engine/net/bind_rule.h"
 #include "engine/stream/session.h"
 #include "engine/upstream/cluster.h"
 #include "modules/shared/upstream_tls.h"
@@ -21,18 +21,11 @@ namespace weir::stream::proxy {
 
 enum class Protocol : uint8_t { off, on, v2 };
 
-struct Bind {
-  bool enabled = false;
-  bool transparent = false;
-  net::Address address;  // when it is written out
-  conf::Template address_template;
-};
-
 struct ProxySettings {
   conf::Milliseconds connect_timeout, timeout, next_upstream_timeout;
   conf::Number next_upstream_tries;
   bool next_upstream = true;
-  Bind bind;
+  net::BindRule bind;
   Protocol protocol = Protocol::off;
   conf::Template upload_rate, download_rate;
   conf::Bytes buffer_size;

@@ -210,19 +210,9 @@ net::ConnectOptions ProxyRun::connect_options() {
     options.receive_buffer = static_cast<int>(settings_.socket_rcvbuf->value);
   if (settings_.socket_sndbuf)
     options.send_buffer = static_cast<int>(settings_.socket_sndbuf->value);
-  const Bind& bind = settings_.bind;
-  if (!bind.enabled) return options;
-  options.transparent = bind.transparent;
-  if (bind.address_template.empty()) {
-    options.bind = bind.address;
-    return options;
-  }
-  const std::string_view text = bind.address_template.evaluate(session_);
-  if (text.empty()) return options;
-  if (const auto address = net::Address::parse_local(text)) {
-    options.bind = *address;
-  } else if (!text.starts_with("unix:")) {
-    session_.log(Severity::error, "invalid local address \"" + std::string(text) + "\"");
+  const std::string_view wrong = net::apply_bind(settings_.bind, session_, options);
+  if (!wrong.empty() && !wrong.starts_with("unix:")) {
+    session_.log(Severity::error, "invalid local address \"" + std::string(wrong) + "\"");
   }
   return options;
 }

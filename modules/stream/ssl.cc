@@ -141,14 +141,7 @@ const tls::Layer* layer_of(VariableSource& source) {
 
 void set_protocols(Compiler& compiler, Scope& scope, const Statement& statement) {
   std::string protocols;
-  for (const Word& word : statement.words.subspan(1)) {
-    if (word.text.size() > 255) {
-      compiler.error(statement, "protocol too long", {}, &word);
-      return;
-    }
-    protocols += static_cast<char>(word.text.size());
-    protocols += word.text;
-  }
+  if (!shared::ssl::read_alpn(compiler, statement, protocols)) return;
   scope.write<SslSettings>().protocols = std::move(protocols);
 }
 
@@ -185,30 +178,10 @@ void finish(Compiler& compiler, Scope& self, const Scope*) {
   if (self.context() == kStreamServer) shared::ssl::finish_server(compiler, self, "STREAM");
 }
 
-bool has_certificate(const Server& server) {
-  return !server.scope->get<tls::ServerSettings>().certificates.empty();
-}
-
-bool rejects(const Server& server) {
-  return server.scope->get<tls::ServerSettings>().options.reject_handshake;
-}
-
-// Every `listen … ssl` needs a certificate: the default server's; where that rejects handshakes,
-// each other server's.
 void complete(Compiler& compiler, Scope&) {
   Builder& build = builder(compiler);
   build.add_phase_handler(Phase::ssl, shake_hands);
-  for (const auto& listener : build.graph().listeners) {
-    if (!listener->ssl || has_certificate(*listener->default_server)) continue;
-    const bool default_rejects = rejects(*listener->default_server);
-    for (const Server* server : listener->servers) {
-      if (!default_rejects && server != listener->default_server) continue;
-      if (has_certificate(*server) || rejects(*server)) continue;
-      compiler.error(*build.server_statements.at(server),
-                     "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive");
-      break;
-    }
-  }
+  shared::ssl::check_certificates(compiler, build);
 }
 
 }  // namespace
