@@ -42,15 +42,14 @@ std::string negotiated_name(const ConnectionFacts& facts) {
 
 }  // namespace
 
-// The server of the Host field; without one, that of the TLS hello.
+// The server of the Host field. No field is as good as an unknown name, also where the TLS hello
+// named a server.
 void Exchange::choose_server() {
   const std::string name = negotiated_name(*facts_);
   const VirtualServer* negotiated = listener_.find_by_sni(name);
-  const VirtualServer* server = negotiated;
-  if (negotiated == nullptr || !head_->host.empty()) {
-    if (!listener_.names.empty()) server = listener_.names.find(head_->host, &*main_);
-  }
-  if (negotiated != nullptr && name != head_->host && !head_->host.empty()) {
+  const VirtualServer* server = name == head_->host ? negotiated : nullptr;
+  if (!listener_.names.empty()) server = listener_.names.find(head_->host, &*main_);
+  if (negotiated != nullptr && name != head_->host) {
     if (server == nullptr) server = listener_.default_server;
     misdirected_ = options_of(*server).verify != tls::ClientVerification::off;
     if (misdirected_) server = negotiated;  // which answers 421

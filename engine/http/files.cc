@@ -27,22 +27,30 @@ std::string_view document_root(Request& request) {
   return whole.view();
 }
 
-MappedPath map_path(Request& request) {
-  return map_path(request, request.current().uri);
+MappedPath map_path(Request& request, std::string_view name) {
+  const auto& settings = request.settings<CoreSettings>();
+  const CurrentTarget& target = request.current();
+  std::string_view uri = target.uri;
+  if (settings.alias_by_regex) {
+    if (!target.behind_alias) uri = {};
+  } else if (settings.alias) {
+    uri.remove_prefix(std::min(settings.location_name.size(), uri.size()));
+  }
+  return map_below_root(request, uri, name);
 }
 
-MappedPath map_path(Request& request, std::string_view uri) {
+MappedPath map_below_root(Request& request, std::string_view below, std::string_view name) {
   const auto& settings = request.settings<CoreSettings>();
-  const std::string_view root = document_root(request);
-  ArenaText path(request.arena(), root.size() + uri.size() + 1);
-  path.append(root);
-  if (settings.alias) {
-    if (!settings.alias_by_regex && uri.size() > settings.location_name.size()) {
-      path.append(uri.substr(settings.location_name.size()));
-    }
-  } else {
-    path.append(uri);
+  if (settings.alias && !request.current().location_valid) {
+    request.log(Severity::alert, "\"alias\" cannot be used in location \"" +
+                                     request.location()->name + "\" where URI was rewritten");
+    return {};
   }
+  const std::string_view root = document_root(request);
+  ArenaText path(request.arena(), root.size() + below.size() + name.size() + 1);
+  path.append(root);
+  path.append(below);
+  path.append(name);
   const size_t size = path.size();
   path.push_back('\0');
   return {path.view().substr(0, size), root.size()};

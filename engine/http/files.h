@@ -17,10 +17,13 @@ class Request;
 struct MappedPath {
   std::string_view path;
   size_t root_size = 0;  // bytes of `path` that come from root or alias
+  explicit operator bool() const { return path.data() != nullptr; }
 };
-// `uri`: the request's own when not given.
-MappedPath map_path(Request& request, std::string_view uri);
-MappedPath map_path(Request& request);
+// The path of the request's URI, and `name` behind it. False, with the reason in the log, where an
+// alias cannot replace the location's name because the URI was rewritten: that is a status 500.
+MappedPath map_path(Request& request, std::string_view name = {});
+// The same for `below` instead of a URI, put behind the value of root or alias as it is.
+MappedPath map_below_root(Request& request, std::string_view below, std::string_view name = {});
 // The value of root or alias in effect ($document_root).
 std::string_view document_root(Request& request);
 

@@ -63,6 +63,9 @@ struct CurrentTarget {
   // uri begins with the name of the location it was matched to (nginx's valid_location): false
   // after `rewrite … break`; proxy_pass with a path then replaces nothing.
   bool location_valid = true;
+  // uri is a path behind the alias of a location with a regular expression, which otherwise is
+  // the whole path: after `try_files`
+  bool behind_alias = false;
 };
 
 enum class SubrequestOutput : uint8_t {

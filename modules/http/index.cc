@@ -82,7 +82,8 @@ PhaseResult find_index(Request& request) {
     ArenaText uri(request.arena(), target.uri.size() + text.size());
     uri.append(target.uri);
     uri.append(text);
-    const MappedPath path = map_path(request, uri.view());
+    const MappedPath path = map_path(request, text);
+    if (!path) return PhaseResult::status(500);
     const FoundFile found = find_file(request, path);
     switch (found.error) {
       case 0:

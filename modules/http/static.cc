@@ -13,6 +13,7 @@ namespace {
 
 PhaseResult refuse_folder(Request& request) {
   const MappedPath path = map_path(request);
+  if (!path) return PhaseResult::status(500);
   request.log(Severity::error,
               "directory index of \"" + std::string(path.path) + "\" is forbidden");
   return PhaseResult::status(403);
@@ -59,6 +60,7 @@ PhaseResult serve(Request& request) {
     return PhaseResult::status(405);
   if (target.uri.ends_with('/')) return refuse_folder(request);
   const MappedPath path = map_path(request);
+  if (!path) return PhaseResult::status(500);
   const FoundFile found = open_shared_file(request, path);
   if (found.error != 0) return PhaseResult::status(file_error_status(request, found, path.path));
   if (S_ISDIR(found.info.st_mode)) return redirect_to_folder(request);

@@ -64,28 +64,53 @@ PhaseResult fall_back(Request& request, const TryFiles& own) {
   return request.redirect(target.substr(0, mark), target.substr(mark + 1));
 }
 
+// What of a candidate stands behind root or alias: with an alias, one of variables (`$uri`) may
+// begin with the location's name, which the alias replaces.
+std::string_view below_root(Request& request, const Candidate& candidate) {
+  const auto& settings = request.settings<CoreSettings>();
+  std::string_view text = candidate.path.evaluate(request);
+  if (!settings.alias || settings.alias_by_regex || candidate.path.is_literal()) return text;
+  const std::string_view name = request.current().uri.substr(0, settings.location_name.size());
+  if (text.starts_with(name)) text.remove_prefix(name.size());
+  return text;
+}
+
+// Only the path to look for: what was received is still what a proxy sends on.
+void point_at(Request& request, std::string_view below, bool folder) {
+  const auto& settings = request.settings<CoreSettings>();
+  const CurrentTarget before = request.current();
+  if (!settings.alias) {
+    request.rewrite_uri(below, false);
+  } else if (settings.alias_by_regex) {
+    if (folder) return;
+    request.rewrite_uri(below, false);
+    request.current().behind_alias = true;
+  } else {
+    const std::string_view name = before.uri.substr(0, settings.location_name.size());
+    ArenaText uri(request.arena(), name.size() + below.size());
+    uri.append(name);
+    uri.append(below);
+    request.rewrite_uri(uri.view(), false);
+  }
+  request.current().unchanged = before.unchanged;
+  request.current().internal = before.internal;
+  request.current().location_valid = before.location_valid;
+}
+
 PhaseResult try_candidates(Request& request) {
   const TryFiles* own = request.own_settings<TryFiles>();
   if (!own || (own->candidates.empty() && own->status == 0 && own->named.empty() &&
                own->fallback.empty())) {
     return PhaseResult::next();
   }
-  const auto& settings = request.settings<CoreSettings>();
   for (const Candidate& candidate : own->candidates) {
-    const std::string_view text = candidate.path.evaluate(request);
-    // With alias a candidate is a URI of this location: what follows the location's name counts.
-    const MappedPath path = map_path(request, text);
+    const std::string_view below = below_root(request, candidate);
+    const MappedPath path = map_below_root(request, below);
+    if (!path) return PhaseResult::status(500);
     const FoundFile found = find_file(request, path);
     if (found.error != 0) continue;
     if (S_ISDIR(found.info.st_mode) != candidate.folder) continue;
-    std::string_view uri = text;
-    if (settings.alias && settings.alias_by_regex) uri = request.current().uri;
-    // Only the path to look for: what was received is still what a proxy sends on.
-    const CurrentTarget before = request.current();
-    request.rewrite_uri(uri, false);
-    request.current().unchanged = before.unchanged;
-    request.current().internal = before.internal;
-    request.current().location_valid = before.location_valid;
+    point_at(request, below, candidate.folder);
     return PhaseResult::next();
   }
   return fall_back(request, *own);
