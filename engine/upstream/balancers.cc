@@ -147,18 +147,16 @@ class Least : public RoundRobin {
  protected:
   // What is compared; it is divided by the weight.
   virtual uint64_t load(const WeightedPeer& peer) const = 0;
-  bool less(const WeightedPeer& a, const WeightedPeer& b) {
-    if (peers().slow_starts()) return slowed_load(a) < slowed_load(b);
+  virtual bool less(const WeightedPeer& a, const WeightedPeer& b) const {
     return load(a) * b.weight < load(b) * a.weight;
+  }
+  // May a choice fall on it now, which is the best?
+  virtual bool admits(const WeightedPeer&) const { return true; }
+  int64_t share_of(const WeightedPeer& peer) const {
+    return PeerSet::share(peer, clock().now_milliseconds());
   }
 
  private:
-  double slowed_load(const WeightedPeer& peer) const {
-    const int64_t share = PeerSet::share(peer, clock().now_milliseconds());
-    return static_cast<double>(load(peer)) /
-           (static_cast<double>(peer.weight) * static_cast<double>(std::max<int64_t>(share, 1)));
-  }
-
   WeightedPeer* pick() override {
     if (WeightedPeer* peer = choose_least()) return peer;
     return to_backup() ? choose_least() : nullptr;
@@ -167,29 +165,47 @@ class Least : public RoundRobin {
   WeightedPeer* choose_least() {
     const int64_t now = clock().now();
     const size_t none = group().size();
+    std::vector<bool> passed_over;
+    size_t instead = none;  // the best, where all are passed over
+    while (true) {
+      bool many = false;
+      const size_t first = find_least(now, passed_over, many);
+      if (first == none) return instead == none ? nullptr : take(instead, now);
+      if (many) return take(take_turns(first, now, passed_over), now);
+      if (admits(group()[first])) return take(first, now);
+      if (instead == none) instead = first;
+      passed_over.resize(group().size());
+      passed_over[first] = true;
+    }
+  }
+
+  bool is_candidate(size_t index, int64_t now, const std::vector<bool>& passed_over) {
+    return available(group()[index], index, now) && (passed_over.empty() || !passed_over[index]);
+  }
+
+  // The number of peers, when there is none. `many`: there are others as good.
+  size_t find_least(int64_t now, const std::vector<bool>& passed_over, bool& many) {
+    const size_t none = group().size();
     size_t first = none;
-    bool many = false;
-    for (size_t i = 0; i < group().size(); ++i) {
-      const WeightedPeer& peer = group()[i];
-      if (!available(peer, i, now)) continue;
-      if (first == none || less(peer, group()[first])) {
+    for (size_t i = 0; i < none; ++i) {
+      if (!is_candidate(i, now, passed_over)) continue;
+      if (first == none || less(group()[i], group()[first])) {
         first = i;
         many = false;
-      } else if (!less(group()[first], peer)) {
+      } else if (!less(group()[first], group()[i])) {
         many = true;
       }
     }
-    if (first == none) return nullptr;
-    return take(many ? take_turns(first, now) : first, now);
+    return first;
   }
 
-  size_t take_turns(size_t first, int64_t now) {
+  size_t take_turns(size_t first, int64_t now, const std::vector<bool>& passed_over) {
     size_t best = first;
     int64_t total = 0;
     for (size_t i = first; i < group().size(); ++i) {
       WeightedPeer& peer = group()[i];
       const bool equal = !less(peer, group()[best]) && !less(group()[best], peer);
-      if (!equal || !available(peer, i, now)) continue;
+      if (!equal || !is_candidate(i, now, passed_over)) continue;
       PeerState& state = *peer.state;
       const int64_t weight = turn_weight(peer);
       state.current_weight += weight;
@@ -202,19 +218,30 @@ class Least : public RoundRobin {
   }
 };
 
+// A server that comes back counts as one of little weight.
 class LeastConnections final : public Least {
  public:
   using Least::Least;
 
  private:
   uint64_t load(const WeightedPeer& peer) const override { return peer.state->connections; }
+  bool less(const WeightedPeer& a, const WeightedPeer& b) const override {
+    if (peers().slow_starts()) return slowed_load(a) < slowed_load(b);
+    return Least::less(a, b);
+  }
+  double slowed_load(const WeightedPeer& peer) const {
+    return static_cast<double>(load(peer)) /
+           (static_cast<double>(peer.weight) *
+            static_cast<double>(std::max<int64_t>(share_of(peer), 1)));
+  }
 };
 
-// The average time of an answer; a server whose requests under way wait longer than that counts
-// with their time.
+// The average time of an answer, less where the server was not asked lately; one whose requests
+// under way wait longer than that counts with their time.
 uint64_t answer_time(const PeerState& state, const Balancing& balancing, uint64_t now) {
-  uint64_t time =
+  const uint64_t average =
       balancing.time == Balancing::Time::last_byte ? state.last_byte_time : state.header_time;
+  uint64_t time = now > state.chosen ? aged(average, now - state.chosen) : average;
   if (balancing.in_flight && state.connections > 0) {
     const uint64_t began = state.began / state.connections;
     if (now > began) time = std::max(time, (now - began) * 1000);
@@ -235,6 +262,15 @@ class LeastTime final : public Least {
     const uint64_t time =
         std::max<uint64_t>(answer_time(state, balancing_, clock().now_milliseconds()), 1000);
     return time * (uint64_t{state.connections} + 1);
+  }
+  // A server that comes back may be the quickest: it takes a part of what falls on it.
+  bool admits(const WeightedPeer& peer) const override {
+    if (!peers().slow_starts()) return true;
+    PeerState& state = *peer.state;
+    state.slow_turns += static_cast<uint32_t>(share_of(peer));
+    if (state.slow_turns < PeerSet::kWhole) return false;
+    state.slow_turns -= PeerSet::kWhole;
+    return true;
   }
   Balancing balancing_;
 };

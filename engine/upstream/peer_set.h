@@ -29,14 +29,18 @@ struct PeerState {
   // least_time: moving averages in microseconds, 0: none yet.
   uint32_t header_time = 0;
   uint32_t last_byte_time = 0;
+  uint64_t chosen = 0;    // milliseconds, when it was last taken
+  uint64_t answered = 0;  // the same, when the averages were last moved
   // slow_start: since when the weight comes back (milliseconds), 0: it is whole.
   uint64_t slow_from = 0;
-  bool fine = false;   // current_weight is in parts of PeerSet::kWhole
-  uint64_t began = 0;  // the sum of the moments (milliseconds) that `connections` began at
+  uint32_t slow_turns = 0;  // of choices that fell on it meanwhile, in parts of PeerSet::kWhole
+  bool fine = false;        // current_weight is in parts of PeerSet::kWhole
+  uint64_t began = 0;       // the sum of the moments (milliseconds) that `connections` began at
 
   void add_connection(uint64_t moment) {
     ++connections;
     began += moment;
+    chosen = moment;
   }
   // What is not there any more (a zone was emptied) is not taken away.
   void remove_connections(uint32_t count, uint64_t moments) {
@@ -44,6 +48,15 @@ struct PeerState {
     began = connections > 0 && began > moments ? began - moments : 0;
   }
 };
+
+// What is left of a measured time after so many milliseconds without another: half after each
+// kHalfLife. So a server that was slow once is tried again.
+constexpr uint64_t kHalfLife = 10'000;
+constexpr uint64_t aged(uint64_t value, uint64_t milliseconds) {
+  if (milliseconds >= 64 * kHalfLife) return 0;
+  value >>= milliseconds / kHalfLife;
+  return value - value * (milliseconds % kHalfLife) / (2 * kHalfLife);
+}
 
 // A PeerState in a zone, found by cluster, role and address.
 struct SharedPeer : zone::Entry {

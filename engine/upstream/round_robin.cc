@@ -229,13 +229,17 @@ bool RoundRobin::count_failure(WeightedPeer& peer) {
   return state.fails >= peer.max_fails;
 }
 
-// Averages that follow slowly: an eighth of the difference each time.
+// Averages that follow slowly: by an eighth of the difference each time, and by more where they are
+// old.
 void RoundRobin::count_times(PeerState& state) {
-  const auto follow = [](uint32_t& average, uint64_t milliseconds) {
-    const int64_t time = static_cast<int64_t>(std::min<uint64_t>(milliseconds, 4'000'000) * 1000);
-    average = static_cast<uint32_t>(average ? static_cast<int64_t>(average) +
-                                                  (time - static_cast<int64_t>(average)) / 8
-                                            : time);
+  const uint64_t now = clock_.now_milliseconds();
+  const uint64_t age = now > state.answered ? now - state.answered : 0;
+  state.answered = now;
+  const auto follow = [age](uint32_t& average, uint64_t milliseconds) {
+    const uint64_t time = std::min<uint64_t>(milliseconds, 4'000'000) * 1000;
+    const uint64_t before = average ? average : time;
+    const uint64_t kept = aged((std::max(before, time) - std::min(before, time)) * 7 / 8, age);
+    average = static_cast<uint32_t>(before > time ? time + kept : time - kept);
   };
   follow(state.header_time, header_milliseconds_);
   follow(state.last_byte_time, last_byte_milliseconds_);

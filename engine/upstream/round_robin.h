@@ -54,6 +54,7 @@ class RoundRobin : public Selection, public Pooled {
   bool to_backup();
 
   PeerSet& peers() { return *peers_; }
+  const PeerSet& peers() const { return *peers_; }
   Group& group() { return *group_; }
   bool was_tried(size_t index) { return tried(index) >> (index % 64) & 1; }
   bool available(const WeightedPeer& peer, size_t index, int64_t now) {

@@ -38,7 +38,7 @@ void set_upstream(Compiler& compiler, Scope& scope, const Statement& at) {
   builder.block = UpstreamBlock();
   builder.block.cluster = cluster;
   builder.block.is_stream = scope.context() == conf::kStream;
-  builder.block.zone_kind = builder.block.is_stream ? "stream upstream 2" : "http upstream 2";
+  builder.block.zone_kind = builder.block.is_stream ? "stream upstream 3" : "http upstream 3";
   Scope inner(scope.context() == conf::kStream ? conf::kStreamUpstream : conf::kUpstream, &scope);
   compiler.visit(*at.block, inner);
   builder.add_unresolved(std::move(builder.block.unresolved));

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "engine/upstream/round_robin.h"
+#include "tests/engine/upstream/rig.h"
 
 using namespace weir;
 using namespace weir::upstream;
@@ -248,6 +249,41 @@ TEST_CASE("least_time: the faster server gets more, a slow one is not forgotten"
     all += Fixture::digit(open.back()->next());
   }
   CHECK(std::count(all.begin(), all.end(), '1') == 5);
+}
+
+TEST_CASE("least_time: a server that was slow is tried again, and comes back", "[upstream]") {
+  Rig rig(2, Method::least_time);
+  rig.cluster.balancing.time = Balancing::Time::header;
+  uint64_t first_takes = 1000;
+  // Ten requests a second, one after another.
+  const auto seconds = [&](int count) {
+    std::string all;
+    for (int i = 0; i < count * 10; ++i) {
+      const auto selection = rig.select();
+      const char chosen = Rig::digit(selection->next());
+      selection->note_times(chosen == '1' ? first_takes : 20, 1000);
+      selection->finish(Selection::Result::ok);
+      rig.milliseconds += 100;
+      all += chosen;
+    }
+    return std::count(all.begin(), all.end(), '1');
+  };
+  CHECK(seconds(1) == 1);
+  CHECK(seconds(50) == 0);
+  // 1000 ms lose half in 10 seconds: below 20 ms after a minute.
+  CHECK(seconds(20) == 1);
+  CHECK(seconds(180) == 3);
+  first_takes = 10;
+  CHECK(seconds(70) > 100);
+  CHECK(seconds(10) >= 98);  // now the other one is tried at times
+}
+
+TEST_CASE("aged: half after each half-life", "[upstream]") {
+  CHECK(aged(1000, 0) == 1000);
+  CHECK(aged(1000, kHalfLife / 2) == 750);
+  CHECK(aged(1000, kHalfLife) == 500);
+  CHECK(aged(1000, 2 * kHalfLife + kHalfLife / 2) == 188);
+  CHECK(aged(UINT32_MAX, 100 * kHalfLife) == 0);
 }
 
 TEST_CASE("least_time inflight: requests that wait count before they are answered", "[upstream]") {

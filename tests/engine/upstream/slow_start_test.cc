@@ -49,6 +49,50 @@ TEST_CASE("slow_start: the weight of a server that is back grows", "[upstream]")
   }
 }
 
+TEST_CASE("slow_start: with least_time the quicker one comes back slowly, too", "[upstream]") {
+  Rig rig(2, Method::least_time);
+  rig.cluster.balancing.time = Balancing::Time::header;
+  rig.cluster.servers[0].slow_start_milliseconds = 100'000;
+  const auto one = [&rig] {
+    const auto selection = rig.select();
+    const char chosen = Rig::digit(selection->next());
+    selection->note_times(chosen == '1' ? 20 : 100, 200);
+    selection->finish(Selection::Result::ok);
+    return chosen;
+  };
+  const auto many = [&one] {
+    std::string all;
+    while (all.size() < 100) all += one();
+    return all;
+  };
+  one();
+  one();
+  CHECK(count(many(), '1') == 100);
+  fail_and_recover(rig);
+  CHECK(count(many(), '1') <= 1);
+  rig.milliseconds += 25'000;
+  CHECK(count(many(), '1') == 25);
+  rig.milliseconds += 50'000;
+  CHECK(count(many(), '1') == 75);
+  rig.milliseconds += 25'000;
+  CHECK(count(many(), '1') >= 99);  // the other one's time has grown old
+}
+
+TEST_CASE("slow_start: with least_time servers as quick as each other take turns", "[upstream]") {
+  Rig rig(2, Method::least_time);
+  rig.cluster.servers[0].slow_start_milliseconds = 100'000;
+  CHECK(count(rig.many(100), '1') == 50);
+  fail_and_recover(rig);
+  CHECK(count(rig.many(100), '1') <= 1);
+  rig.milliseconds += 25'000;
+  const long quarter = count(rig.many(100), '1');  // a quarter to one
+  CHECK(quarter >= 19);
+  CHECK(quarter <= 21);
+  rig.milliseconds += 75'000;
+  rig.many(10);
+  CHECK(count(rig.many(100), '1') == 50);
+}
+
 TEST_CASE("slow_start: whoever is alone serves", "[upstream]") {
   Rig rig(2);
   for (Server& server : rig.cluster.servers) server.slow_start_milliseconds = 100'000;
