@@ -322,6 +322,10 @@ void Compiler::error_without_place(std::string text, Severity severity, std::str
   late_error(hook_.number, hook_.stage, std::move(text), nullptr, std::move(help), severity);
 }
 
+void Compiler::sort_as_finish() {
+  if (hook_.stage >= kCompleteStage) hook_.stage -= kCompleteStage - kFinishStage;
+}
+
 void Compiler::error_at_close(const Statement& statement, std::string text, std::string help,
                               const Word* about) {
   Diagnostic diagnostic;

@@ -107,6 +107,10 @@ class Compiler {
   // stands under.
   void error_at_close(const Statement& statement, std::string text, std::string help = {},
                       const Word* about = nullptr);
+  // Inside complete(): what is reported from now on is sorted as of this module's finish(): before
+  // what modules behind it find there. (nginx sets up a module's main settings, then merges its
+  // servers, module by module.)
+  void sort_as_finish();
   // The outermost block (http, stream, the file) that is being compiled: its closing brace is where
   // finish() and complete() report.
   const Block& root_block() const { return *root_block_; }

@@ -109,7 +109,7 @@ const Cluster* UpstreamBuilder::refer(Compiler& compiler, const Statement& at,
                      "The ports are those of the upstream's servers.", &at.words[1]);
       return nullptr;
     }
-    if (entry.port && url.port && entry.port != url.port) continue;
+    if (!entry.defined && entry.port != url.port) continue;
     return entry.cluster;
   }
   Cluster* cluster = add(Entry{nullptr, &at, url.port, url.no_port, false}, host, url.port);
@@ -175,6 +175,7 @@ bool any_unresolved(const Cluster& cluster) {
 }  // namespace
 
 void UpstreamBuilder::complete(Compiler& compiler, const ResolverSettings& resolver) {
+  compiler.sort_as_finish();
   for (const UpstreamBlock::Unresolved& server : unresolved_) {
     compiler.late_error(server.at->number, 0, server.text, server.at, {},
                         start_unresolved ? Severity::warn : Severity::emerg);
