@@ -10,16 +10,11 @@ constexpr size_t kBlocksKept = 1024;  // 2 MB a thread
 
 constinit thread_local FreeList free_blocks;
 
-struct Reaper {
-  ~Reaper() { free_blocks.close(); }
-  void arm() { armed = true; }  // first use registers the destructor
-  bool armed = false;
-};
-thread_local Reaper reaper;
+thread_local FreeListKeeper keeper(std::span(&free_blocks, 1));
 
 void* take_block() {
   if (void* memory = free_blocks.pop()) return memory;
-  reaper.arm();
+  keeper.arm();
   return allocate_piece(kBlockSize);
 }
 

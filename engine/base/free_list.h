@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <new>
+#include <span>
 
 // The address sanitizer sees a use after free only when memory really goes back.
 #if defined(__SANITIZE_ADDRESS__)
@@ -20,7 +21,7 @@
 namespace weir {
 
 // Pieces of memory of one size, kept for reuse. Meant as a constant-initialised thread_local: it
-// has no destructor, so it may be used at any time of a thread's life; FreeListReaper gives the
+// has no destructor, so it may be used at any time of a thread's life; FreeListKeeper gives the
 // memory back when the thread ends. A piece may come from one thread and be given back in another.
 class FreeList {
  public:
@@ -40,10 +41,13 @@ class FreeList {
     return true;
   }
   size_t count() const { return count_; }
+  void drain() {
+    while (void* memory = pop()) std::free(memory);
+  }
   // After this nothing is kept any more.
   void close() {
     closed_ = true;
-    while (void* memory = pop()) std::free(memory);
+    drain();
   }
 
  private:
@@ -54,6 +58,26 @@ class FreeList {
   size_t count_ = 0;
   bool closed_ = false;
 };
+
+// Frees what some of a thread's lists keep, when they are drained and when the thread ends. A
+// thread_local beside them; whoever finds a list empty calls arm().
+class FreeListKeeper {
+ public:
+  explicit FreeListKeeper(std::span<FreeList> lists);
+  ~FreeListKeeper();
+  FreeListKeeper(const FreeListKeeper&) = delete;
+  FreeListKeeper& operator=(const FreeListKeeper&) = delete;
+  void arm() {}  // the first use makes it
+
+ private:
+  friend void drain_free_lists();
+  std::span<FreeList> lists_;
+  FreeListKeeper* next_;
+  FreeListKeeper** link_;
+};
+
+// Frees what all lists of this thread keep.
+void drain_free_lists();
 
 // std::malloc that throws std::bad_alloc: the counterpart of FreeList::close.
 inline void* allocate_piece(size_t size) {

@@ -22,14 +22,7 @@ constexpr auto kLimits = [] {
 
 constinit thread_local std::array<FreeList, kLargest / kStep + 1> free_pieces{};
 
-struct Reaper {
-  ~Reaper() {
-    for (FreeList& list : free_pieces) list.close();
-  }
-  void arm() { armed = true; }  // first use registers the destructor
-  bool armed = false;
-};
-thread_local Reaper reaper;
+thread_local FreeListKeeper keeper(free_pieces);
 
 }  // namespace
 
@@ -37,7 +30,7 @@ void* allocate_pooled(size_t size) {
   if (size > kLargest) return allocate_piece(size);
   size_t index = (size + kStep - 1) / kStep;
   if (void* piece = free_pieces[index].pop()) return piece;
-  reaper.arm();
+  keeper.arm();
   return allocate_piece(index * kStep);
 }
 

@@ -16,12 +16,7 @@ constexpr size_t kFirstSlices = 3;  // head, body, end
 
 constinit thread_local FreeList free_blocks;
 
-struct Reaper {
-  ~Reaper() { free_blocks.close(); }
-  void arm() { armed = true; }  // first use registers the destructor
-  bool armed = false;
-};
-thread_local Reaper reaper;
+thread_local FreeListKeeper keeper(std::span(&free_blocks, 1));
 
 }  // namespace
 
@@ -32,7 +27,7 @@ Ref<Block> Block::take(size_t capacity) {
   }
   void* memory = free_blocks.pop();
   if (memory == nullptr) {
-    reaper.arm();
+    keeper.arm();
     memory = allocate_piece(sizeof(Block) + capacity);
   }
   return Ref<Block>(new (memory) Block(capacity));

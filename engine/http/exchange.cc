@@ -17,12 +17,7 @@ namespace {
 constexpr size_t kExchangesKept = 256;
 constinit thread_local FreeList free_exchanges;
 
-struct Reaper {
-  ~Reaper() { free_exchanges.close(); }
-  void arm() { armed = true; }
-  bool armed = false;
-};
-thread_local Reaper reaper;
+thread_local FreeListKeeper keeper(std::span(&free_exchanges, 1));
 
 // Stands for a head until there is one.
 MessageHead& no_head() {
@@ -34,7 +29,7 @@ MessageHead& no_head() {
 
 void* Exchange::operator new(size_t size) {
   if (void* memory = free_exchanges.pop()) return memory;
-  reaper.arm();
+  keeper.arm();
   return allocate_piece(size);
 }
 

@@ -91,6 +91,7 @@ WorkerProcess::WorkerProcess(const WorkerStart& start)
       shutdown_timer_(&WorkerProcess::shutdown_time, this),
       hand_over_timer_(&WorkerProcess::hand_over_time, this),
       trim_timer_(&WorkerProcess::trim_time, this),
+      idle_memory_(loop_, worker_.connections),
       logs_released_(&WorkerProcess::logs_released, this) {
   worker_.slot = start.slot;
   worker_.access_sinks = &sinks_;
@@ -204,6 +205,7 @@ void WorkerProcess::accepted(void* self, int descriptor, const net::Address& pee
     close(descriptor);
     return;
   }
+  process.idle_memory_.watch();
   if (listening->is_http) {
     process.sessions_->accept(descriptor, peer, listening->index);
   } else {

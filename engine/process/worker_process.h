@@ -16,6 +16,7 @@
 #include "engine/log/access_sink.h"
 #include "engine/process/channel.h"
 #include "engine/process/compile_generation.h"
+#include "engine/process/idle_memory.h"
 #include "engine/process/memory_file.h"
 #include "engine/process/plan.h"
 #include "engine/process/process_log.h"
@@ -135,6 +136,7 @@ class WorkerProcess {
   Timer shutdown_timer_;
   Timer hand_over_timer_;
   Timer trim_timer_;
+  IdleMemory idle_memory_;
   Deferred logs_released_;
   std::vector<std::weak_ptr<const void>> log_uses_;  // of earlier generations
   bool ending_ = false;

@@ -9,6 +9,7 @@ import unittest
 
 import harness
 from harness import Connection, beyond_nginx, echo, get, open_tunnel, run, wait_until
+from own_certificates import issue, pem
 
 PLAIN = """
 worker_processes 2;
@@ -262,6 +263,48 @@ def listening(port):
 def status_field(pid, name):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return next(line.split(":", 1)[1].strip() for line in file if line.startswith(name + ":"))
+
+
+class Memory(harness.TestCase):
+    """What a burst needed is given back when it is over."""
+
+    COUNT = 200
+    CONF = """
+    events { worker_connections 1024; }
+    http {
+        access_log off;
+        server {
+            listen 127.0.0.1:8081 ssl;
+            ssl_certificate pair.crt;
+            ssl_certificate_key pair.key;
+            return 200 secret;
+        }
+        server {
+            listen 127.0.0.1:8080;
+            location / { proxy_pass https://127.0.0.1:8081; }
+        }
+    }
+    """
+
+    @beyond_nginx
+    def test_burst_of_tls(self):
+        certificate, key = pem(issue("one"))
+        weir = self.service(self.CONF, files={"pair.crt": certificate, "pair.key": key})
+        self.assertEqual(get(weir.port()).body, b"secret")
+        before = weir.private_memory()
+        clients = [Connection(weir.port()) for _ in range(self.COUNT)]
+        for client in clients:
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        for client in clients:
+            self.assertEqual(client.answer().body, b"secret")
+        during = weir.private_memory()
+        for client in clients:
+            client.close()
+        if "sanitize" in harness.BINARY:
+            return
+        self.assertGreater(during, before + (4 << 20))
+        wait_until(lambda: weir.private_memory() < before + (during - before) // 2,
+                   "the memory to be given back", patience=20)
 
 
 if __name__ == "__main__":

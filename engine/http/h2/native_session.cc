@@ -40,7 +40,7 @@ class Pieces {
     if (size > room(kClasses - 1)) return std::malloc(size);
     const size_t index = size <= room(1) ? 1 : (size - kOdd + kStep - 1) / kStep;
     if (void* piece = lists_[index].pop()) return piece;
-    reaper_.arm();
+    keeper_.arm();
     return std::malloc(room(index));
   }
   static void give_back(void* piece) {
@@ -56,19 +56,12 @@ class Pieces {
   static constexpr size_t kKept = 256;
   static constexpr size_t room(size_t index) { return index * kStep + kOdd; }
 
-  struct Reaper {
-    ~Reaper() {
-      for (FreeList& list : lists_) list.close();
-    }
-    void arm() { armed = true; }  // first use registers the destructor
-    bool armed = false;
-  };
   static thread_local std::array<FreeList, kClasses> lists_;
-  static thread_local Reaper reaper_;
+  static thread_local FreeListKeeper keeper_;
 };
 
 constinit thread_local std::array<FreeList, Pieces::kClasses> Pieces::lists_{};
-thread_local Pieces::Reaper Pieces::reaper_;
+thread_local FreeListKeeper Pieces::keeper_(Pieces::lists_);
 
 }  // namespace
 
