@@ -136,4 +136,9 @@ Regex::Match Regex::match(std::string_view subject) const {
   return match;
 }
 
+std::string Regex::failure_text(const Match& match, std::string_view subject) const {
+  return "pcre2_match() failed: " + std::to_string(match.error) + " on \"" + std::string(subject) +
+         "\" using \"" + pattern_ + "\"";
+}
+
 }  // namespace weir::conf

@@ -56,6 +56,8 @@ class Regex final : public RefCounted {
     }
   };
   Match match(std::string_view subject) const;
+  // What the log says of a failed match, in nginx's words.
+  std::string failure_text(const Match& match, std::string_view subject) const;
 
   const std::string& pattern() const { return pattern_; }
   bool ignore_case() const { return ignore_case_; }

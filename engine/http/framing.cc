@@ -21,16 +21,6 @@ bool contains_ignoring_case(std::string_view text, std::string_view part) {
   return false;
 }
 
-// Fields that a request carries at most once in nginx: repeating them is an error, not a list.
-constexpr uint64_t bit(HeaderId id) {
-  return uint64_t{1} << static_cast<unsigned>(id);
-}
-constexpr uint64_t kOnce =
-    bit(HeaderId::host) | bit(HeaderId::if_modified_since) | bit(HeaderId::if_unmodified_since) |
-    bit(HeaderId::if_match) | bit(HeaderId::if_none_match) | bit(HeaderId::content_length) |
-    bit(HeaderId::content_range) | bit(HeaderId::if_range) | bit(HeaderId::transfer_encoding) |
-    bit(HeaderId::expect) | bit(HeaderId::authorization);
-
 BodyVerdict refuse(int status, const char* reason) {
   BodyVerdict verdict;
   verdict.status = status;
@@ -51,7 +41,7 @@ BodyVerdict refuse_at(const Header& field, int status, const char* reason) {
 BodyVerdict find_repeated(Arena& arena, const MessageHead& head) {
   uint64_t seen = 0;
   for (const Header& header : head.headers) {
-    uint64_t mask = bit(header.id) & kOnce;
+    const uint64_t mask = once_bit(header.id);
     if ((seen & mask) == 0) {
       seen |= mask;
       continue;

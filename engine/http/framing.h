@@ -29,6 +29,27 @@ struct BodyVerdict {
 // that may come once, Host (missing, invalid); fills head.host.
 BodyVerdict judge_request(Arena& arena, MessageHead& head);
 
+// For fields that a request carries at most once in nginx (repeating them is an error, not a list):
+// a bit of their own. 0 for others.
+constexpr uint64_t once_bit(HeaderId id) {
+  switch (id) {
+    case HeaderId::host:
+    case HeaderId::if_modified_since:
+    case HeaderId::if_unmodified_since:
+    case HeaderId::if_match:
+    case HeaderId::if_none_match:
+    case HeaderId::content_length:
+    case HeaderId::content_range:
+    case HeaderId::if_range:
+    case HeaderId::transfer_encoding:
+    case HeaderId::expect:
+    case HeaderId::authorization:
+      return uint64_t{1} << static_cast<unsigned>(id);
+    default:
+      return 0;
+  }
+}
+
 // What a client remembers of its request to read the answer.
 struct RequestFacts {
   Method method = Method::unknown;

@@ -185,14 +185,8 @@ Task<PhaseResult> GatewayRun::run() {
   }
   if (exchange_->ended && (body_given_ || plan_.multiplexed)) {
     // The whole answer came at once: head and body leave together.
-    Chain data = std::move(exchange_->inbox);
     request_.set_activity("reading upstream");
-    note_surplus();
-    take_trailers();
-    end_attempt(upstream::Selection::Result::ok);
-    release_connection();
-    request_.send(std::move(data), true);
-    co_return PhaseResult::done();
+    co_return finish_whole(std::move(exchange_->inbox));
   }
   co_return co_await relay();
 }

@@ -22,7 +22,7 @@ namespace weir::http {
 
 class Request;
 
-// The way to an upstream and back that all gateways share (proxy; later grpc, fastcgi, …): choose a
+// The way to an upstream and back that all gateways share (proxy and grpc): choose a
 // peer, connect or take a pooled connection, send the request, read the head, try the next peer
 // when the configuration says so, relay the body, keep the connection.
 

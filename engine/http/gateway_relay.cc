@@ -134,6 +134,15 @@ PhaseResult GatewayRun::finish_broken(int status) {
   return finish(status);
 }
 
+PhaseResult GatewayRun::finish_whole(Chain data) {
+  note_surplus();
+  take_trailers();
+  end_attempt(upstream::Selection::Result::ok);
+  release_connection();
+  request_.send(std::move(data), true);
+  return PhaseResult::done();
+}
+
 Task<PhaseResult> GatewayRun::relay() {
   request_.set_activity("reading upstream");
   if (exchange_->was_reset && exchange_->reset.cause == Reset::Cause::malformed) {
@@ -159,12 +168,7 @@ Task<PhaseResult> GatewayRun::relay() {
       relayed_ += bytes;
       connection_->consumed(*exchange_, bytes);
       if (nothing_kept && exchange_->ended && request_.output_ready()) {
-        note_surplus();
-        take_trailers();
-        end_attempt(upstream::Selection::Result::ok);
-        release_connection();
-        request_.send(std::move(data), true);
-        co_return PhaseResult::done();
+        co_return finish_whole(std::move(data));
       }
       if (nothing_kept && request_.output_ready()) {
         request_.send(std::move(data), false, !buffering_);

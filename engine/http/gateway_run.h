@@ -112,6 +112,8 @@ class GatewayRun {
 
   // --- gateway_relay.cc: the body
   Task<PhaseResult> relay();
+  // The last of an answer: all that is left goes out at once.
+  PhaseResult finish_whole(Chain data);
   void spool(Chain&& data);
   bool forward_stored();
   bool has_room() const;

@@ -415,9 +415,7 @@ void Session::set_variable(conf::VariableId id, conf::Value value) {
 bool Session::match(const conf::Pattern& pattern, std::string_view subject) {
   const conf::Regex::Match match = pattern.regex->match(subject);
   if (match.result == conf::Regex::Match::Result::failed) {
-    log(Severity::alert, "pcre2_match() failed: " + std::to_string(match.error) + " on \"" +
-                             std::string(subject) + "\" using \"" + pattern.regex->pattern() +
-                             "\"");
+    log(Severity::alert, pattern.regex->failure_text(match, subject));
     return false;
   }
   if (!match) return false;

@@ -3,7 +3,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <climits>
 #include <cstdlib>
 #include <optional>
@@ -20,23 +19,6 @@
 
 // Variables of ngx_http_core_module that speak of the request.
 namespace weir::http::core {
-
-Value number_value(Request& request, uint64_t number) {
-  char text[24];
-  const char* end = std::to_chars(text, text + sizeof text, number).ptr;
-  return Value::of(request.arena().copy({text, static_cast<size_t>(end - text)}));
-}
-
-Value seconds_value(Request& request, uint64_t milliseconds) {
-  char text[32];
-  char* at = std::to_chars(text, text + sizeof text, milliseconds / 1000).ptr;
-  const auto rest = static_cast<unsigned>(milliseconds % 1000);
-  *at++ = '.';
-  *at++ = static_cast<char>('0' + rest / 100);
-  *at++ = static_cast<char>('0' + rest / 10 % 10);
-  *at++ = static_cast<char>('0' + rest % 10);
-  return Value::of(request.arena().copy({text, static_cast<size_t>(at - text)}));
-}
 
 namespace {
 
@@ -71,18 +53,6 @@ Value joined_fields(Request& request, const HeaderList& fields, std::string_view
     joined.append(field.value);
   }
   return Value::of(joined.view());
-}
-
-void define(conf::Compiler& compiler, const Definition& definition) {
-  Variable variable;
-  variable.name = definition.name;
-  variable.get = definition.get;
-  variable.set = definition.set;
-  variable.data = definition.data;
-  variable.cacheable = definition.cacheable;
-  variable.changeable = definition.changeable;
-  variable.prefix = definition.prefix;
-  compiler.variables().define(std::move(variable));
 }
 
 namespace {

@@ -1,7 +1,5 @@
 #include <unistd.h>
 
-#include <charconv>
-
 #include "confparse/value.h"
 #include "engine/log/clock.h"
 #include "engine/worker.h"
@@ -14,34 +12,6 @@ namespace weir::stream {
 using conf::Value;
 using conf::Variable;
 using conf::VariableSource;
-
-Value number_value(Session& session, uint64_t number) {
-  char text[24];
-  const char* end = std::to_chars(text, text + sizeof text, number).ptr;
-  return Value::of(session.copy({text, static_cast<size_t>(end - text)}));
-}
-
-Value seconds_value(Session& session, uint64_t milliseconds) {
-  char text[32];
-  char* at = std::to_chars(text, text + sizeof text, milliseconds / 1000).ptr;
-  const auto rest = static_cast<unsigned>(milliseconds % 1000);
-  *at++ = '.';
-  *at++ = static_cast<char>('0' + rest / 100);
-  *at++ = static_cast<char>('0' + rest / 10 % 10);
-  *at++ = static_cast<char>('0' + rest % 10);
-  return Value::of(session.copy({text, static_cast<size_t>(at - text)}));
-}
-
-void define(conf::Compiler& compiler, const Definition& definition) {
-  Variable variable;
-  variable.name = definition.name;
-  variable.get = definition.get;
-  variable.data = definition.data;
-  variable.cacheable = definition.cacheable;
-  variable.changeable = definition.changeable;
-  variable.prefix = definition.prefix;
-  compiler.variables().define(std::move(variable));
-}
 
 namespace core {
 namespace {

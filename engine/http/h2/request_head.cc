@@ -100,16 +100,6 @@ FieldVerdict missing_pseudo(const MessageHead& head) {
   return kFine;
 }
 
-constexpr uint64_t bit(HeaderId id) {
-  return uint64_t{1} << static_cast<unsigned>(id);
-}
-// Fields that come once in nginx.
-constexpr uint64_t kOnce =
-    bit(HeaderId::host) | bit(HeaderId::if_modified_since) | bit(HeaderId::if_unmodified_since) |
-    bit(HeaderId::if_match) | bit(HeaderId::if_none_match) | bit(HeaderId::content_length) |
-    bit(HeaderId::content_range) | bit(HeaderId::if_range) | bit(HeaderId::transfer_encoding) |
-    bit(HeaderId::expect) | bit(HeaderId::authorization);
-
 // RFC 9113 section 8.2.2.
 FieldVerdict judge_connection_field(const Header& field) {
   switch (field.id) {
@@ -213,7 +203,7 @@ FieldVerdict add_request_field(Stream& stream, std::string_view name, std::strin
     return refuse("client sent too many header lines", 494);
   }
   stream.has_cookies = stream.has_cookies || field.id == HeaderId::cookie;
-  if ((bit(field.id) & kOnce) != 0) {
+  if (once_bit(field.id) != 0) {
     if (const Header* first = head.headers.find(field.id)) {
       return refuse(arena, {field.id == HeaderId::host ? "client sent duplicate host header: \""
                                                        : "client sent duplicate header line: \"",
