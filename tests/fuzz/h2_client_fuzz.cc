@@ -17,11 +17,12 @@ class Run {
     checker_.role = Role::client;
     checker_.credit_now = (flags & kLateCredit) == 0;
     for (int i = 0; i < 4; ++i) ask();
-    codec_->output().clear();
+    watch(referee_, *codec_);
   }
 
   void feed(std::string_view piece) {
     const Slice slice = Slice::copy_of(piece);
+    referee_.received(piece);
     require(codec_->feed(slice) == piece.size());
     for (const auto& reset : std::exchange(checker_.resets, {})) over(reset.stream);
     for (StreamId stream : std::exchange(checker_.ended, {})) over(stream);
@@ -30,14 +31,14 @@ class Run {
       if (state.owed > 0) codec_->consumed(stream, std::exchange(state.owed, 0));
     }
     if ((flags_ & kEager) != 0) ask();
-    codec_->output().clear();
+    watch(referee_, *codec_);
   }
 
   void finish() {
     codec_->end_of_input();
     while (!checker_.streams.empty()) over(checker_.streams.begin()->first);
     require(codec_->stream_count() == 0);
-    codec_->output().clear();
+    watch(referee_, *codec_);
   }
 
  private:
@@ -71,6 +72,7 @@ class Run {
 
   uint8_t flags_;
   Checker checker_;
+  test::Referee referee_{Role::client};
   std::map<StreamId, Chain> bodies_;
   std::unique_ptr<Codec> codec_;
 };

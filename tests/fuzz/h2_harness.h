@@ -1,13 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/http/h2/codec.h"
+#include "tests/engine/http/h2/referee.h"
 
 namespace weir::http::h2 {
 
@@ -116,6 +119,17 @@ class Checker : public CodecReceiver {
   uint64_t time = 0;
   unsigned total = 0;
 };
+
+// What goes out is held against RFC 9113.
+inline void watch(test::Referee& referee, Codec& codec) {
+  Chain& output = codec.output();
+  std::string bytes;
+  while (!output.empty()) bytes += output.take_front().view();
+  referee.sent(bytes);
+  if (referee.problem().empty()) return;
+  std::fprintf(stderr, "%s\n", referee.problem().c_str());
+  std::abort();
+}
 
 // Cuts the input as its second byte says, so that frames come in pieces.
 class Cutter {

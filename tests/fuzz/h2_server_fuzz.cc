@@ -29,6 +29,7 @@ class Run {
 
   void feed(std::string_view piece) {
     const Slice slice = Slice::copy_of(piece);
+    referee_.received(piece);
     require(codec_->feed(slice) == piece.size());
     if ((flags_ & kClock) != 0) checker_.time += 1000;
     settle();
@@ -84,10 +85,11 @@ class Run {
     }
     if (checker_.streams.contains(stream)) checker_.forget(stream);
   }
-  void drop_output() { codec_->output().clear(); }
+  void drop_output() { watch(referee_, *codec_); }
 
   uint8_t flags_;
   Checker checker_;
+  test::Referee referee_{Role::server};
   HeadLimits limits_;
   Arena arena_;
   std::unique_ptr<Codec> codec_;

@@ -161,11 +161,12 @@ void ClientCodec::on_field(Stream& stream, std::string_view name, std::string_vi
   }
   Header field;
   field.id = find_header_id(name);
-  if (is_hop_by_hop(field.id) && field.id != HeaderId::trailer && field.id != HeaderId::te) {
+  if (is_hop_by_hop(field.id) && field.id != HeaderId::trailer) {
     return refuse("upstream sent a header of one connection" WHILE_READING_RESPONSE);
   }
   field.name = stream.arena->copy(name);
-  field.value = stream.arena->copy(value);
+  // An error by RFC 9113 section 8.2.1, but a harmless one that backends make.
+  field.value = stream.arena->copy(without_outer_blanks(value));
   head.headers.add(*stream.arena, field);
 }
 

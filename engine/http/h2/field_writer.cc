@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/http/framing.h"
+#include "engine/http/h2/multiplexer.h"
 
 namespace weir::http::h2 {
 namespace {
@@ -111,7 +112,10 @@ void FieldWriter::add(const Header& header) {
       if (is_hop_by_hop(header.id)) return;
   }
   const bool secret = header.id == HeaderId::authorization || header.id == HeaderId::set_cookie;
-  add(lower(header.name), header.value, secret);
+  // What HTTP/1 or a configuration brought may not be one for HTTP/2 (RFC 9113 section 8.2.1).
+  const std::string_view name = lower(header.name);
+  if (header.id == HeaderId::other && judge_name(name, true) == NameVerdict::invalid) return;
+  add(name, without_outer_blanks(header.value), secret);
 }
 
 }  // namespace weir::http::h2

@@ -21,6 +21,7 @@ enum class FrameType : uint8_t {
 inline constexpr uint8_t kEndStream = 0x1;
 inline constexpr uint8_t kAck = 0x1;
 inline constexpr uint8_t kEndHeaders = 0x4;
+inline constexpr uint8_t kPadded = 0x8;
 
 struct FrameHead {
   uint32_t length = 0;

@@ -14,6 +14,8 @@ namespace {
 constexpr size_t kSmallPiece = 4096;  // of a body received: gathered instead of keeping its block
 constexpr size_t kTrailerLimit = 16384;  // as HTTP/1's
 constexpr uint32_t kTrailerCount = 1000;
+constexpr uint32_t kMostContinuations = 8;
+constexpr uint32_t kLargestFrame = 16384;  // SETTINGS_MAX_FRAME_SIZE: we leave it as it is
 
 enum NameClass : uint8_t { kFine = 0, kUnderscore = 1, kOdd = 2, kBad = 4 };
 
@@ -21,7 +23,7 @@ constexpr std::array<uint8_t, 256> make_name_classes() {
   std::array<uint8_t, 256> table{};
   for (int c = 0; c < 256; ++c) {
     const bool fine = (c >= 'a' && c <= 'z') || c == '-' || (c >= '0' && c <= '9');
-    const bool bad = c <= 0x20 || c == 0x7f || c == ':' || (c >= 'A' && c <= 'Z');
+    const bool bad = c <= 0x20 || c >= 0x7f || c == ':' || (c >= 'A' && c <= 'Z');
     table[c] = fine ? kFine : bad ? kBad : c == '_' ? kUnderscore : kOdd;
   }
   return table;
@@ -60,6 +62,20 @@ bool is_valid_value(std::string_view value) {
     if (has_byte_below(at, 0x10)) return is_valid(value);
   }
   return !has_byte_below(last, 0x10) || is_valid(value);  // overlaps the one before
+}
+
+bool is_blank(char c) {
+  return c == ' ' || c == '\t';
+}
+
+bool has_outer_blanks(std::string_view value) {
+  return !value.empty() && (is_blank(value.front()) || is_blank(value.back()));
+}
+
+std::string_view without_outer_blanks(std::string_view value) {
+  while (!value.empty() && is_blank(value.front())) value.remove_prefix(1);
+  while (!value.empty() && is_blank(value.back())) value.remove_suffix(1);
+  return value;
 }
 
 Multiplexer::Multiplexer(CodecReceiver& receiver, Role role)
@@ -191,6 +207,7 @@ bool Multiplexer::watch_frames(std::string_view bytes) {
     using Kind = FloodGuard::Kind;
     size_t payload = 0;
     bool within = true;
+    if (!has_valid_size(frame)) return false;
     switch (frame.type) {
       case FrameType::data:
         payload = frame.length;
@@ -198,6 +215,11 @@ bool Multiplexer::watch_frames(std::string_view bytes) {
         break;
       case FrameType::headers:
       case FrameType::continuation:
+        continuations_ = frame.type == FrameType::headers ? 0 : continuations_ + 1;
+        if (continuations_ > kMostContinuations) {
+          flood("http2 flood detected: too many CONTINUATION frames");
+          return false;
+        }
         payload = frame.length;
         if (frame.length == 0 && !frame.has(kEndHeaders)) within = take_token(Kind::empty);
         break;
@@ -229,6 +251,18 @@ bool Multiplexer::watch_frames(std::string_view bytes) {
   return true;
 }
 
+// What nghttp2 does not see or sees as another error (RFC 9113 section 4.2).
+bool Multiplexer::has_valid_size(const FrameHead& frame) {
+  const bool padded =
+      (frame.type == FrameType::data || frame.type == FrameType::headers) && frame.has(kPadded);
+  const bool too_large = frame.type == FrameType::continuation && frame.length > kLargestFrame;
+  if (!too_large && !(padded && frame.length == 0)) return true;
+  break_off(role_ == Role::server ? "client sent frame with incorrect length"
+                                  : "upstream sent frame with incorrect length",
+            NGHTTP2_FRAME_SIZE_ERROR);
+  return false;
+}
+
 bool Multiplexer::take_token(FloodGuard::Kind kind) {
   if (guard_.take(kind, receiver_.now())) return true;
   flood(FloodGuard::describe(kind));
@@ -236,8 +270,12 @@ bool Multiplexer::take_token(FloodGuard::Kind kind) {
 }
 
 void Multiplexer::flood(const char* reason) {
+  break_off(reason, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+void Multiplexer::break_off(const char* reason, uint32_t code) {
   if (dead_) return;
-  nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
+  nghttp2_session_terminate_session(session_, code);
   error_ = reason;
   want_pump_ = true;
   if (in_feed_ || pumping_) return;  // after_input() sees it
@@ -303,15 +341,19 @@ void Multiplexer::refuse_stream(int32_t number, uint32_t code) {
 
 void Multiplexer::take_trailer(Stream& stream, std::string_view name, std::string_view value) {
   stream.field_bytes += static_cast<uint32_t>(name.size() + value.size() + 4);
-  if (stream.field_bytes > kTrailerLimit || ++stream.field_count > kTrailerCount || name.empty() ||
-      name.starts_with(':') || judge_name(name, true) == NameVerdict::invalid ||
-      !is_valid_value(value)) {
+  const bool too_much = stream.field_bytes > kTrailerLimit || ++stream.field_count > kTrailerCount;
+  // Backends may write a message that ends with a blank into grpc-message.
+  if (role_ == Role::client) value = without_outer_blanks(value);
+  const HeaderId id = find_header_id(name);
+  if (too_much || name.empty() || name.starts_with(':') ||
+      judge_name(name, true) == NameVerdict::invalid || !is_valid_value(value) ||
+      has_outer_blanks(value) || (is_hop_by_hop(id) && id != HeaderId::trailer)) {
     stream.refused = role_ == Role::client ? 502 : 400;
     return;
   }
   Arena& arena = *stream.arena;
   if (stream.trailers == nullptr) stream.trailers = arena.make<HeaderList>();
-  stream.trailers->add(arena, arena.copy(name), arena.copy(value));
+  stream.trailers->add(arena, Header{arena.copy(name), arena.copy(value), id});
 }
 
 void Multiplexer::on_trailing_headers(Stream& stream) {
@@ -423,6 +465,7 @@ void Multiplexer::widen_window(StreamId handle) {
 // What nghttp2 is milder about than RFC 9113 (sections 5.1.1, 6.3).
 void Multiplexer::on_frame_head(const nghttp2_frame_hd& head) {
   const char* wrong = nullptr;
+  if (head.type == NGHTTP2_SETTINGS) note_windows();
   if (head.type == NGHTTP2_HEADERS) head_bytes_ = static_cast<uint32_t>(head.length);
   if (head.type == NGHTTP2_CONTINUATION) head_bytes_ += static_cast<uint32_t>(head.length);
   if (head.type == NGHTTP2_PRIORITY && head.stream_id == 0) {
@@ -439,6 +482,30 @@ void Multiplexer::on_frame_head(const nghttp2_frame_hd& head) {
   if (wrong == nullptr) return;
   error_ = wrong;
   nghttp2_session_terminate_session(session_, NGHTTP2_PROTOCOL_ERROR);
+}
+
+// Ahead of SETTINGS: what check_windows() needs.
+void Multiplexer::note_windows() {
+  first_window_ =
+      nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
+  widest_window_ = 0;
+  for (const Slot& slot : slots_) {
+    const Stream* stream = slot.stream;
+    if (stream == nullptr || stream->number < 0 || stream->closed) continue;
+    widest_window_ = std::max(
+        widest_window_, nghttp2_session_get_stream_remote_window_size(session_, stream->number));
+  }
+}
+
+// RFC 9113 section 6.9.2: a window above 2^31-1 is an error of the connection. nghttp2 resets the
+// streams.
+void Multiplexer::check_windows() {
+  const int64_t first =
+      nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
+  if (widest_window_ + first - first_window_ <= INT32_MAX) return;
+  break_off(role_ == Role::server ? "client sent SETTINGS frame with too large initial window"
+                                  : "upstream sent SETTINGS frame with too large initial window",
+            NGHTTP2_FLOW_CONTROL_ERROR);
 }
 
 void Multiplexer::on_frame(const nghttp2_frame& frame) {
@@ -474,6 +541,7 @@ void Multiplexer::on_frame(const nghttp2_frame& frame) {
       break;
     case NGHTTP2_SETTINGS:
       if ((frame.hd.flags & NGHTTP2_FLAG_ACK) == 0) {
+        check_windows();
         windows_opened_ = true;
         settings_changed_ = true;
       }

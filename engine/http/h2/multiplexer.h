@@ -103,6 +103,8 @@ class Multiplexer : public Codec {
   void refuse_stream(int32_t number, uint32_t code);
   bool take_token(FloodGuard::Kind kind);
   void flood(const char* reason);
+  // Ends the connection with GOAWAY; `reason` is static.
+  void break_off(const char* reason, uint32_t code);
   // Sends what nghttp2 has ready.
   void pump();
   void pump_if_wanted() {
@@ -141,6 +143,9 @@ class Multiplexer : public Codec {
   void write(const uint8_t* data, size_t size);
   void write_slice(Slice slice);
   bool watch_frames(std::string_view bytes);
+  bool has_valid_size(const FrameHead& frame);
+  void note_windows();
+  void check_windows();
   void tell_windows();
   void after_input();
   void release(Stream& stream);
@@ -159,6 +164,9 @@ class Multiplexer : public Codec {
   std::vector<Slot> slots_;
   size_t first_free_ = 0;           // no slot before it is free
   std::vector<int32_t> cut_short_;  // streams that we reset, the last of them
+  uint32_t continuations_ = 0;      // of the head under way
+  int64_t first_window_ = 0;        // ahead of SETTINGS: what the peer's streams begin with,
+  int32_t widest_window_ = 0;       // and the widest that it gave us
   int32_t last_number_ = 0;         // the highest of the peer's streams
   uint32_t first_told_ = 0;         // where tell_windows() began last
   Stream* heading_ = nullptr;       // whose header block is being read
@@ -169,9 +177,11 @@ class Multiplexer : public Codec {
   bool settings_changed_ = false;
 };
 
-// RFC 9113 section 8.2.1, by nginx's rules.
+// RFC 9113 section 8.2.1. `odd`: valid, but not for nginx, which ignores such fields.
 enum class NameVerdict : uint8_t { valid, odd, invalid };
 NameVerdict judge_name(std::string_view name, bool allow_underscores);
 bool is_valid_value(std::string_view value);
+bool has_outer_blanks(std::string_view value);
+std::string_view without_outer_blanks(std::string_view value);
 
 }  // namespace weir::http::h2

@@ -6,6 +6,10 @@
 
 #include "engine/http/h2/multiplexer.h"
 
+// Missing in the header of some versions that have it.
+extern "C" __attribute__((weak)) void nghttp2_option_set_max_continuations(nghttp2_option* option,
+                                                                           size_t most);
+
 namespace weir::http::h2 {
 namespace {
 
@@ -345,6 +349,10 @@ const nghttp2_option* Multiplexer::options() {
     nghttp2_option_set_max_send_header_block_length(options, 1024 * 1024);
     // Counted by FloodGuard, in both directions.
     nghttp2_option_set_stream_reset_rate_limit(options, UINT32_MAX, UINT32_MAX);
+    // It counts reads, not frames; watch_frames() counts those.
+    if (nghttp2_option_set_max_continuations != nullptr) {
+      nghttp2_option_set_max_continuations(options, SIZE_MAX / 2);
+    }
     return options;
   }();
   return made;

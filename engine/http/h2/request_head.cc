@@ -81,7 +81,8 @@ FieldVerdict add_pseudo(Stream& stream, std::string_view name, std::string_view 
     }
     head.authority = arena.copy(value);
     auto host = validate_host(arena, head.authority);
-    if (!host) return refuse("client sent invalid \":authority\" header");
+    if (!host || value.find('@') != std::string_view::npos)
+      return refuse("client sent invalid \":authority\" header");
     head.host = *host;
   } else if (name == ":protocol" && extended_connect) {
     if (!head.connect_protocol.empty()) return refuse("client sent duplicate :protocol header");
@@ -182,7 +183,7 @@ FieldVerdict add_request_field(Stream& stream, std::string_view name, std::strin
   if (verdict == NameVerdict::invalid || name.empty()) {
     return refuse(arena, {"client sent invalid header name: \"", name, "\""});
   }
-  if (!is_valid_value(value)) {
+  if (!is_valid_value(value) || has_outer_blanks(value)) {
     return refuse(arena, {"client sent header \"", name, "\" with invalid value: \"", value, "\""});
   }
   if (pseudo) return add_pseudo(stream, name, value, extended_connect);
@@ -192,9 +193,6 @@ FieldVerdict add_request_field(Stream& stream, std::string_view name, std::strin
     if (missing.status != 0) return missing;
   }
   if (verdict == NameVerdict::odd && limits.ignore_invalid) return kFine;
-  // RFC 9110 section 5.5: blanks around a value are no part of it.
-  while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
-  while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
   Header field;
   field.id = find_header_id(name);
   // Pieces of one Cookie count as one field.

@@ -1,47 +1,22 @@
 #include "tests/engine/http/h2/frame_script.h"
 
-#include <nghttp2/nghttp2.h>
-
 #include <array>
-#include <cctype>
 #include <cstdlib>
 #include <map>
 #include <sstream>
 
 #include "engine/http/h2/codec.h"
+#include "tests/engine/http/h2/frame_reader.h"
 
 namespace weir::http::h2::test {
 namespace {
 
-constexpr std::array<const char*, 14> kErrors = {
-    "NO_ERROR",
-    "PROTOCOL_ERROR",
-    "INTERNAL_ERROR",
-    "FLOW_CONTROL_ERROR",
-    "SETTINGS_TIMEOUT",
-    "STREAM_CLOSED",
-    "FRAME_SIZE_ERROR",
-    "REFUSED_STREAM",
-    "CANCEL",
-    "COMPRESSION_ERROR",
-    "CONNECT_ERROR",
-    "ENHANCE_YOUR_CALM",
-    "INADEQUATE_SECURITY",
-    "HTTP_1_1_REQUIRED",
-};
-
 uint32_t error_code(const std::string& name) {
-  for (size_t i = 0; i < kErrors.size(); ++i) {
-    if (name == kErrors[i]) return static_cast<uint32_t>(i);
+  for (size_t i = 0; i < kErrorNames.size(); ++i) {
+    if (name == kErrorNames[i]) return static_cast<uint32_t>(i);
   }
   return static_cast<uint32_t>(std::stoul(name, nullptr, 0));
 }
-
-const std::map<std::string, uint16_t> kSettings = {
-    {"HEADER_TABLE_SIZE", 1},       {"ENABLE_PUSH", 2},    {"MAX_CONCURRENT_STREAMS", 3},
-    {"INITIAL_WINDOW_SIZE", 4},     {"MAX_FRAME_SIZE", 5}, {"MAX_HEADER_LIST_SIZE", 6},
-    {"ENABLE_CONNECT_PROTOCOL", 8},
-};
 
 std::string big_endian(uint64_t value, int bytes) {
   std::string text;
@@ -189,8 +164,9 @@ std::string compile(const std::string& line, std::string& problem) {
         stream = static_cast<uint32_t>(std::stoul(word.substr(7)));
       } else {
         const std::string name = word.substr(0, equals);
-        const auto known = kSettings.find(name);
-        const uint64_t id = known != kSettings.end() ? known->second : std::stoul(name, nullptr, 0);
+        const auto known = kSettingNames.find(name);
+        const uint64_t id =
+            known != kSettingNames.end() ? known->second : std::stoul(name, nullptr, 0);
         payload += big_endian(id, 2) + big_endian(std::stoul(word.substr(equals + 1)), 4);
       }
     }
@@ -259,6 +235,12 @@ std::string with_number(std::string line, int number) {
   return line;
 }
 
+const std::map<std::string, Step::Kind> kKinds = {
+    {"role", Step::Kind::role},     {"option", Step::Kind::option}, {"expect", Step::Kind::expect},
+    {"time", Step::Kind::time},     {"quiet", Step::Kind::quiet},   {"heard", Step::Kind::heard},
+    {"closed", Step::Kind::closed}, {"do", Step::Kind::act},
+};
+
 }  // namespace
 
 std::vector<Step> parse_script(std::string_view text, std::string& problem) {
@@ -272,10 +254,8 @@ std::vector<Step> parse_script(std::string_view text, std::string& problem) {
     std::istringstream words(line);
     std::string word;
     words >> word;
-    if (word == "expect" || word == "time" || word == "quiet") {
-      step.kind = word == "expect" ? Step::Kind::expect
-                  : word == "time" ? Step::Kind::time
-                                   : Step::Kind::quiet;
+    if (const auto kind = kKinds.find(word); kind != kKinds.end()) {
+      step.kind = kind->second;
       std::getline(words, step.bytes);
       if (!step.bytes.empty()) step.bytes.erase(0, 1);
     } else if (word == "repeat") {
@@ -308,98 +288,6 @@ std::string bytes_of(const std::vector<Step>& steps) {
     if (step.kind == Step::Kind::send) all += step.bytes;
   }
   return all;
-}
-
-struct FrameReader::Inflater {
-  nghttp2_hd_inflater* native = nullptr;
-};
-
-FrameReader::FrameReader() : inflater_(new Inflater) {
-  nghttp2_hd_inflate_new(&inflater_->native);
-}
-
-FrameReader::~FrameReader() {
-  nghttp2_hd_inflate_del(inflater_->native);
-  delete inflater_;
-}
-
-std::string FrameReader::fields(std::string_view block) {
-  std::string text;
-  const auto* at = reinterpret_cast<const uint8_t*>(block.data());
-  size_t left = block.size();
-  for (;;) {
-    nghttp2_nv field;
-    int flags = 0;
-    const ssize_t used = nghttp2_hd_inflate_hd2(inflater_->native, &field, &flags, at, left, 1);
-    if (used < 0) return text + " (broken)";
-    at += used;
-    left -= static_cast<size_t>(used);
-    if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0) {
-      text += " ";
-      text.append(reinterpret_cast<const char*>(field.name), field.namelen).append("=");
-      text.append(reinterpret_cast<const char*>(field.value), field.valuelen);
-    }
-    if ((flags & NGHTTP2_HD_INFLATE_FINAL) != 0) break;
-    if ((flags & NGHTTP2_HD_INFLATE_EMIT) == 0 && left == 0) break;
-  }
-  nghttp2_hd_inflate_end_headers(inflater_->native);
-  return text;
-}
-
-std::vector<std::string> FrameReader::read(std::string& bytes) {
-  std::vector<std::string> frames;
-  auto number = [](std::string_view text) {
-    uint32_t value = 0;
-    for (char c : text) value = value << 8 | static_cast<unsigned char>(c);
-    return value;
-  };
-  auto code = [&number](std::string_view text) {
-    const uint32_t value = number(text);
-    return value < kErrors.size() ? std::string(kErrors[value]) : std::to_string(value);
-  };
-  while (bytes.size() >= 9) {
-    const uint32_t length = number(std::string_view(bytes).substr(0, 3));
-    if (bytes.size() < 9 + length) break;
-    const auto type = static_cast<unsigned char>(bytes[3]);
-    const auto flags = static_cast<unsigned char>(bytes[4]);
-    const std::string stream =
-        std::to_string(number(std::string_view(bytes).substr(5, 4)) & 0x7fffffff);
-    const std::string payload = bytes.substr(9, length);
-    const std::string_view view = payload;
-    bytes.erase(0, 9 + length);
-    const std::string end = (flags & 1) != 0 ? " end" : "";
-    switch (type) {
-      case 0:
-        frames.push_back("data " + stream + end + " " + std::to_string(length));
-        break;
-      case 1:
-      case 9:
-        block_ += payload;
-        if ((flags & 4) == 0) break;
-        frames.push_back("headers " + stream + end + fields(std::exchange(block_, {})));
-        break;
-      case 3:
-        frames.push_back("rst " + stream + " " + code(view));
-        break;
-      case 4:
-        frames.push_back((flags & 1) != 0 ? "settings ack" : "settings");
-        break;
-      case 6:
-        frames.push_back((flags & 1) != 0 ? "ping ack" : "ping");
-        break;
-      case 7:
-        frames.push_back("goaway " + std::to_string(number(view.substr(0, 4))) + " " +
-                         code(view.substr(4, 4)));
-        break;
-      case 8:
-        frames.push_back("window " + stream + " " + std::to_string(number(view)));
-        break;
-      default:
-        frames.push_back("frame " + std::to_string(type));
-        break;
-    }
-  }
-  return frames;
 }
 
 }  // namespace weir::http::h2::test

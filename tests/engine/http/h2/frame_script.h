@@ -7,7 +7,8 @@
 
 namespace weir::http::h2::test {
 
-// A connection written down, frame by frame (tests/engine/http/h2/frames/*.frames):
+// A connection written down, frame by frame (tests/engine/http/h2/frames/*.frames). What a peer of
+// ours sends:
 //
 //   # text                          a remark
 //   preface                         the client's preface; left out, nothing comes first
@@ -20,14 +21,22 @@ namespace weir::http::h2::test {
 //   priority STREAM DEPENDS_ON
 //   frame TYPE FLAGS STREAM HEX…    anything
 //   repeat N LINE [; LINE]          the lines N times; %n in them counts up by two from 1
-//   time MILLISECONDS               the clock goes on
-//   answer STREAM STATUS [BODY]     what the server answers, once the request is there
-//   expect LINE                     what has to come out, in order; see describe(); * is any word
-//   quiet                           nothing has to come out
 //
-// Header blocks are literals without indexing unless a line says `raw HEX`.
+// Header blocks are literals without indexing unless a field says `raw HEX`. What else happens:
+//
+//   role server|client|both         what is tested (a server); both: twice, without a preface the
+//                                   second time
+//   option NAME=VALUE               see script_run.h
+//   time MILLISECONDS               the clock goes on
+//   do WORDS                        what the program asks of the codec; see script_run.h
+//   expect FRAME                    what has to come out, in order; see frame_reader.h; * is any
+//                                   text. Windows and answers to settings are passed over
+//   quiet                           nothing else has to come out
+//   closed                          the connection is over
+//   heard STREAM TEXT               all that the codec told of the stream; see recorder.h
+//   heard error TEXT                why it ended the connection
 struct Step {
-  enum class Kind : uint8_t { send, time, expect, quiet };
+  enum class Kind : uint8_t { send, time, expect, quiet, closed, heard, act, role, option };
   Kind kind = Kind::send;
   std::string bytes;  // send; else the text behind the word
   int line = 0;
@@ -38,23 +47,5 @@ std::vector<Step> parse_script(std::string_view text, std::string& problem);
 
 // All that a peer sends in a script, as one byte string: the seed of the fuzzers.
 std::string bytes_of(const std::vector<Step>& steps);
-
-// The frames in `bytes`, one line each: "settings", "settings ack", "headers 1 end :status=200
-// content-length=2", "data 1 end 5", "rst 1 PROTOCOL_ERROR", "goaway 1 NO_ERROR", "window 0 100",
-// "ping ack". What is not a whole frame stays in `bytes`.
-class FrameReader {
- public:
-  FrameReader();
-  ~FrameReader();
-  FrameReader(const FrameReader&) = delete;
-  FrameReader& operator=(const FrameReader&) = delete;
-  std::vector<std::string> read(std::string& bytes);
-
- private:
-  std::string fields(std::string_view block);
-  struct Inflater;
-  Inflater* inflater_;
-  std::string block_;  // of a head that continues
-};
 
 }  // namespace weir::http::h2::test

@@ -15,7 +15,7 @@ namespace {
 NameVerdict expected_verdict(unsigned char c, bool allow_underscores) {
   if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-') return NameVerdict::valid;
   if (c == '_') return allow_underscores ? NameVerdict::valid : NameVerdict::odd;
-  if (c <= 0x20 || c == 0x7f || c == ':' || (c >= 'A' && c <= 'Z')) return NameVerdict::invalid;
+  if (c <= 0x20 || c >= 0x7f || c == ':' || (c >= 'A' && c <= 'Z')) return NameVerdict::invalid;
   return NameVerdict::odd;
 }
 
@@ -26,7 +26,7 @@ std::string written_name(const std::string& name) {
   header.name = name;
   header.value = "v";
   writer.add(header);
-  REQUIRE(writer.size() == 1);
+  if (writer.size() == 0) return "";
   const nghttp2_nv& field = writer.data()[0];
   return {reinterpret_cast<const char*>(field.name), field.namelen};
 }
@@ -70,6 +70,8 @@ TEST_CASE("h2: capitals of a name are lowered, wherever they stand") {
         std::string name(size, 'n');
         name[at] = static_cast<char>(byte);
         std::string lowered = name;
+        // What is no name in HTTP/2 is left away (RFC 9113 section 8.2.1).
+        if (byte <= ' ' || byte >= 0x7f || byte == ':') lowered.clear();
         if (byte >= 'A' && byte <= 'Z') lowered[at] = static_cast<char>(byte + 'a' - 'A');
         if (written_name(name) == lowered) continue;
         CAPTURE(size, at, byte);
