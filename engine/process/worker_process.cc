@@ -320,11 +320,11 @@ void WorkerProcess::swap_generation(Ref<Generation> generation) {
   apply_settings();
   sessions_->generation_changed(*before);
   stream_sessions_->generation_changed();
-  if (before->log_use) log_uses_.push_back(before->log_use);
+  if (before->log_use) log_uses_.push_back({before->log_use, before->resources.log_files});
 }
 
-// Log files that only earlier configurations wrote to are closed when the last of their requests
-// and tunnels is over.
+// Log files that only earlier configurations wrote to are closed when the last request and tunnel
+// of those that name them is over.
 void WorkerProcess::use_logs(Generation& generation) {
   generation.log_use = std::shared_ptr<const void>(this, [](const void* self) {
     auto& process = *static_cast<WorkerProcess*>(const_cast<void*>(self));
@@ -334,8 +334,8 @@ void WorkerProcess::use_logs(Generation& generation) {
 
 void WorkerProcess::logs_released(void* self) {
   auto& process = *static_cast<WorkerProcess*>(self);
-  std::erase_if(process.log_uses_, [](const auto& use) { return use.expired(); });
-  if (process.log_uses_.empty()) process.close_logs_unused();
+  std::erase_if(process.log_uses_, [](const LogUse& earlier) { return earlier.use.expired(); });
+  process.close_logs_unused(true);
 }
 
 void WorkerProcess::take_generation(Ref<Generation> generation, const ListenerSet& listeners,

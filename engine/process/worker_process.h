@@ -118,7 +118,7 @@ class WorkerProcess {
   bool leaves_slot() const;
   void use_logs(Generation& generation);
   static void logs_released(void* self);
-  void close_logs_unused();
+  void close_logs_unused(bool keep_earlier);
 
   WorkerStart start_;
   ProcessLog& log_;
@@ -138,7 +138,12 @@ class WorkerProcess {
   Timer trim_timer_;
   IdleMemory idle_memory_;
   Deferred logs_released_;
-  std::vector<std::weak_ptr<const void>> log_uses_;  // of earlier generations
+  // The log files of an earlier generation, and who still writes to them.
+  struct LogUse {
+    std::weak_ptr<const void> use;
+    std::vector<std::string> files;
+  };
+  std::vector<LogUse> log_uses_;
   bool ending_ = false;
   bool gave_up_ = false;    // worker_shutdown_timeout is over
   uint64_t reused_at_ = 0;  // when idle connections were ended for new ones

@@ -250,7 +250,7 @@ void WorkerProcess::take_logs(const Message& message, std::vector<int>& descript
   const Resources& resources = worker_.generation->resources;
   if (message.value == 0) {
     log_.write(Severity::notice, "reopening logs");
-    close_logs_unused();
+    close_logs_unused(false);
   }
   for (size_t i = 0; i < message.entry_count && i < descriptors.size(); ++i) {
     if (message.entries[i].index >= resources.log_files.size()) continue;
@@ -260,9 +260,13 @@ void WorkerProcess::take_logs(const Message& message, std::vector<int>& descript
   log_.redirect_standard_error();
 }
 
-// Files that only earlier configurations logged to: they are not opened again.
-void WorkerProcess::close_logs_unused() {
-  const auto& used = worker_.generation->resources.log_files;
+// Files that only earlier configurations logged to; those that some still do are kept, but not when
+// logs are reopened: the master does not open them again.
+void WorkerProcess::close_logs_unused(bool keep_earlier) {
+  std::vector<std::string> used = worker_.generation->resources.log_files;
+  for (const LogUse& earlier : log_uses_) {
+    if (keep_earlier) used.insert(used.end(), earlier.files.begin(), earlier.files.end());
+  }
   std::vector<std::string> unused;
   log_.table().for_each([&](const std::string& path, int) {
     if (std::find(used.begin(), used.end(), path) == used.end()) unused.push_back(path);

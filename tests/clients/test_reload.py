@@ -256,6 +256,33 @@ class Reload(harness.TestCase):
         wait_until(lambda: "other" in self.weir.read("logs/other.log"), "the line in the new log")
         self.assertNotIn("other", self.weir.read("logs/access.log"))
 
+    @beyond_nginx
+    def test_log_files_are_closed_with_the_last_configuration_that_names_them(self):
+        for options in ("", "master_process off;"):
+            with self.subTest(options):
+                weir = self.service(conf(1), {9001: self.upstream}, options=options)
+                worker = weir.children()[0] if not options else weir.pid
+
+                def is_open(name):
+                    links = set()
+                    for number in os.listdir(f"/proc/{worker}/fd"):
+                        try:
+                            links.add(os.readlink(f"/proc/{worker}/fd/{number}"))
+                        except FileNotFoundError:
+                            pass
+                    return weir.path(f"logs/{name}.log") in links
+
+                tunnel = self.tunnel(weir.port(), "/ws")
+                weir.reload(conf(2).replace("logs/access.log", "logs/second.log"))
+                wait_until(lambda: is_open("second"), "the new log to be open")
+                weir.reload(conf(3).replace("logs/access.log", "logs/third.log"))
+                wait_until(lambda: not is_open("second"), "the log without users to be closed")
+                self.assertTrue(is_open("access"))
+                self.assertTrue(is_open("third"))
+                harness.close_tunnel(tunnel)
+                wait_until(lambda: not is_open("access"), "the tunnel's log to be closed")
+                self.assertIn("GET /ws", weir.read("logs/access.log"))
+
     def test_no_request_fails_while_reloading(self):
         stop = threading.Event()
         failures = []
