@@ -238,7 +238,8 @@ const Directive* Compiler::check(const Statement& statement, const Scope& scope)
     error(statement, "unknown directive " + quoted(until_nul(statement.name())), std::move(help));
     // A block with a misspelt name is read on for what is in it.
     const bool block = meant && statement.block && meant->form == Form::block &&
-                       (meant->where & scope.context()) && !scope.used(*meant) &&
+                       (meant->where & scope.context()) &&
+                       (meant->repeat == Repeat::collect || !scope.used(*meant)) &&
                        fits(statement, *meant);
     return block ? meant : nullptr;
   }
