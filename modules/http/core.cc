@@ -156,7 +156,7 @@ void prepare(Compiler& compiler, Scope& root) {
 void check_types(Compiler& compiler, const Scope& self, const Scope* parent) {
   if (!parent || self.context() == kHttp) return;
   const auto& settings = self.get<CoreSettings>();
-  const bool own = settings.types_scope == &self;
+  const bool own = compiler.used(self, "types");
   if (!own && self.context() != kServer) return;
   const auto& sizes = (own ? self : *parent).get<TuningSettings>();
   if (settings.types->empty() && sizes.types_hash_max_size.value != 0) return;
