@@ -1,6 +1,7 @@
 #include "confparse/compiler.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "confparse/value.h"
 
@@ -30,6 +31,25 @@ bool is_root(Context context) {
   return context == root_of(context);
 }
 
+// The argument that a message quotes.
+const Word* quoted_word(const Statement& at, std::string_view text) {
+  const size_t begin = text.find('"');
+  const size_t end = begin == text.npos ? begin : text.find('"', begin + 1);
+  if (end == text.npos || end == begin + 1) return nullptr;
+  const std::string_view wanted = text.substr(begin + 1, end - begin - 1);
+  for (const Word& word : at.words.subspan(1)) {
+    if (word.text == wanted) return &word;
+  }
+  return nullptr;
+}
+
+bool fits(const Statement& statement, const Directive& directive) {
+  if ((directive.form == Form::block) != (statement.block != nullptr)) return false;
+  const Arity arity = directive.form == Form::flag ? Arity{1, 1} : directive.args;
+  const size_t count = statement.argument_count();
+  return count >= arity.min && (count <= arity.max || arity.max == kNoLimit);
+}
+
 }  // namespace
 
 Compiler::Compiler(World& world, Sources& sources, std::span<const Module* const> modules,
@@ -56,9 +76,18 @@ bool Compiler::compile(const Tree& tree, Scope& root) {
   // Without its main file there is no configuration to judge.
   if (tree.file != 0) {
     root_block_ = &tree.root;
+    file_block_ = &tree.root;
+    incomplete_ = tree.incomplete;
+    unclosed_ = tree.halted_at != 0;
+    stray_close_ = tree.stray_close;
     begin_root(root, kMain);
     visit(tree.root, root);
     complete_root(root, kMain, tree.root);
+  }
+  if (tree.halted_at != 0) {
+    std::erase_if(diagnostics_, [&tree](const Diagnostic& diagnostic) {
+      return diagnostic.number > tree.halted_at;
+    });
   }
   sort_diagnostics();
   return !failed();
@@ -110,12 +139,14 @@ void Compiler::run_initial(Scope& root, const Directive& directive) {
 void Compiler::visit(const Block& block, Scope& scope) {
   const Block* const outer_root = root_block_;
   if (is_root(scope.context())) root_block_ = &block;
+  enclosing_.push_back({&block, statement_, scope.context()});
   Deferred deferred;
   for (const Statement& statement : block.statements) visit_statement(statement, scope, deferred);
   run_finish(scope);
   for (const auto& [statement, directive] : deferred) {
     call(directive->set, *directive, *statement, scope);
   }
+  enclosing_.pop_back();
   root_block_ = outer_root;
 }
 
@@ -152,11 +183,14 @@ void Compiler::call(SetFunction function, const Directive& directive, const Stat
                     Scope& scope) {
   if (!function) return;
   const Directive* const outer = directive_;
+  const Statement* const outer_statement = statement_;
   const Hook outer_hook = hook_;
   directive_ = &directive;
+  statement_ = &statement;
   hook_ = {};
   function(*this, scope, statement);
   directive_ = outer;
+  statement_ = outer_statement;
   hook_ = outer_hook;
 }
 
@@ -199,9 +233,15 @@ void Compiler::complete_root(Scope& root, Context context, const Block& block) {
 const Directive* Compiler::check(const Statement& statement, const Scope& scope) {
   const auto [begin, end] = index_.equal_range(statement.name());
   if (begin == end) {
-    error(statement, "unknown directive " + quoted(until_nul(statement.name())),
-          help_unknown(statement, scope));
-    return nullptr;
+    const Directive* meant = nullptr;
+    std::string help = help_unknown(statement, scope, meant);
+    error(statement, "unknown directive " + quoted(until_nul(statement.name())), std::move(help));
+    // A block with a misspelt name is read on for what is in it.
+    const bool block = meant && statement.block && meant->form == Form::block &&
+                       (meant->where & scope.context()) &&
+                       (meant->repeat == Repeat::collect || !scope.used(*meant)) &&
+                       fits(statement, *meant);
+    return block ? meant : nullptr;
   }
   for (auto row = begin; row != end; ++row) {
     const Directive& directive = *row->second;
@@ -209,45 +249,35 @@ const Directive* Compiler::check(const Statement& statement, const Scope& scope)
       return check_form(statement, directive) ? &directive : nullptr;
     }
   }
+  // After a '}' too many everything seems misplaced: said once.
+  const bool follows = stray_close_ && scope.context() == kMain;
+  if (follows && std::exchange(told_stray_, true)) return nullptr;
   error(statement, quoted(until_nul(statement.name())) + " directive is not allowed here",
-        help_misplaced(statement));
+        help_misplaced(statement, scope));
   return nullptr;
 }
 
 bool Compiler::check_form(const Statement& statement, const Directive& directive) {
   const std::string name = quoted(until_nul(statement.name()));
+  const Directive* const outer = std::exchange(directive_, &directive);
+  const bool good = fits(statement, directive);
   if (directive.form != Form::block && statement.block) {
+    const std::string_view text = sources_.text(statement.terminator.file);
+    const bool placeholder = text.substr(statement.terminator.begin).starts_with("{{");
     error(statement, "directive " + name + " is not terminated by \";\"",
-          "it takes no block: put a \";\" after its last word");
-    return false;
+          placeholder ? "\"{{ … }}\" is a placeholder of a template: put the value in its place"
+                      : "it takes no block: put a \";\" after its last word");
+  } else if (directive.form == Form::block && !statement.block) {
+    error(statement, "directive " + name + " has no opening \"{\"",
+          "a block follows its words, not a \";\"\n" + usage_line(directive));
+  } else if (!good) {
+    const Word* caret = nullptr;
+    std::string help = help_arity(statement, directive, caret);
+    error(statement, "invalid number of arguments in " + name + " directive", std::move(help),
+          caret);
   }
-  if (directive.form == Form::block && !statement.block) {
-    error(statement, "directive " + name + " has no opening \"{\"");
-    return false;
-  }
-  const Arity arity = directive.form == Form::flag ? Arity{1, 1} : directive.args;
-  const size_t count = statement.argument_count();
-  if (count >= arity.min && (count <= arity.max || arity.max == kNoLimit)) return true;
-  std::string help = "it takes " + std::to_string(arity.min);
-  if (arity.max == kNoLimit) {
-    help += " or more";
-  } else if (arity.max != arity.min) {
-    help += " to " + std::to_string(arity.max);
-  }
-  help += arity.max == 1 ? " word" : " words";
-  help += ", here are " + std::to_string(count);
-  // A missing ";" makes the next statement's words look like arguments: show where they begin.
-  const Word* caret = nullptr;
-  if (count > arity.max) {
-    caret = &statement.words[arity.max + 1u];
-    const Position first =
-        sources_.locate(statement.words[arity.max].span.file, statement.words[arity.max].span.end);
-    if (sources_.locate(caret->span.file, caret->span.begin).line != first.line) {
-      help += "; is a \";\" missing at the end of line " + std::to_string(first.line) + "?";
-    }
-  }
-  error(statement, "invalid number of arguments in " + name + " directive", std::move(help), caret);
-  return false;
+  directive_ = outer;
+  return good;
 }
 
 void Compiler::check_include(const Statement& statement) {
@@ -264,18 +294,21 @@ void Compiler::check_include(const Statement& statement) {
 // ---------------------------------------------------------------------------------------
 
 void Compiler::add(Diagnostic diagnostic) {
-  if (diagnostics_.size() < kMostDiagnostics) diagnostics_.push_back(std::move(diagnostic));
+  if (diagnostics_.size() >= kMostDiagnostics) return;
+  if (diagnostic.span.file == 0) diagnostic.span = search(diagnostic.text);
+  diagnostics_.push_back(std::move(diagnostic));
 }
 
 void Compiler::report(Severity severity, const Statement& at, std::string text, std::string help,
                       const Word* word) {
+  if (!word) word = quoted_word(at, text);
   Diagnostic diagnostic;
   diagnostic.severity = severity;
+  diagnostic.help = advice(at, word, text, std::move(help));
   diagnostic.text = std::move(text);
   diagnostic.placed = true;
   diagnostic.nginx_place = at.terminator;
   diagnostic.span = (word ? *word : at.words[0]).span;
-  diagnostic.help = std::move(help);
   diagnostic.number = hook_.active ? hook_.number : at.number;
   diagnostic.stage = hook_.active ? hook_.stage : 0;
   add(std::move(diagnostic));
@@ -289,9 +322,30 @@ void Compiler::warn(const Statement& at, std::string text, std::string help, con
   report(Severity::warn, at, std::move(text), std::move(help), word);
 }
 
+std::string Compiler::earlier(const Statement& at, bool same_words) const {
+  if (enclosing_.empty()) return {};
+  for (const Statement& first : enclosing_.back().block->statements) {
+    if (first.number >= at.number) break;
+    const bool same =
+        first.name() == at.name() &&
+        (!same_words ||
+         std::equal(first.words.begin(), first.words.end(), at.words.begin(), at.words.end(),
+                    [](const Word& a, const Word& b) { return a.text == b.text; }));
+    if (same) return " (the first is in " + line_of(first.words[0].span, at.words[0].span) + ")";
+  }
+  return {};
+}
+
+bool Compiler::block_has(std::string_view name) const {
+  if (enclosing_.empty()) return false;
+  const auto& statements = enclosing_.back().block->statements;
+  return std::any_of(statements.begin(), statements.end(),
+                     [name](const Statement& statement) { return statement.name() == name; });
+}
+
 void Compiler::duplicate(const Statement& at) {
   error(at, quoted(until_nul(at.name())) + " directive is duplicate",
-        "it may stand only once in a block");
+        "it may stand only once in a block" + earlier(at, false));
 }
 
 void Compiler::invalid_value(const Statement& at, const Word& word, std::string help) {
@@ -303,7 +357,7 @@ void Compiler::invalid_parameter(const Statement& at, const Word& word, std::str
 }
 
 void Compiler::late_error(uint32_t number, uint32_t stage, std::string text, const Statement* at,
-                          std::string help, Severity severity) {
+                          std::string help, Severity severity, Span about) {
   Diagnostic diagnostic;
   diagnostic.severity = severity;
   diagnostic.text = std::move(text);
@@ -312,14 +366,16 @@ void Compiler::late_error(uint32_t number, uint32_t stage, std::string text, con
     diagnostic.nginx_place = at->terminator;
     diagnostic.span = at->words[0].span;
   }
+  if (about.file != 0) diagnostic.span = about;
   diagnostic.help = std::move(help);
   diagnostic.number = number;
   diagnostic.stage = stage;
   add(std::move(diagnostic));
 }
 
-void Compiler::error_without_place(std::string text, Severity severity, std::string help) {
-  late_error(hook_.number, hook_.stage, std::move(text), nullptr, std::move(help), severity);
+void Compiler::error_without_place(std::string text, Severity severity, std::string help,
+                                   Span about) {
+  late_error(hook_.number, hook_.stage, std::move(text), nullptr, std::move(help), severity, about);
 }
 
 void Compiler::sort_as_finish() {
@@ -356,11 +412,7 @@ const Directive* Compiler::find_directive(const Statement& statement, Context co
   const auto [begin, end] = index_.equal_range(statement.name());
   for (auto row = begin; row != end; ++row) {
     const Directive& directive = *row->second;
-    const size_t words = statement.argument_count();
-    const bool fits = (directive.where & context) && words >= directive.args.min &&
-                      (directive.args.max == kNoLimit || words <= directive.args.max) &&
-                      (directive.form == Form::block) == (statement.block != nullptr);
-    if (fits) return &directive;
+    if ((directive.where & context) && fits(statement, directive)) return &directive;
   }
   return nullptr;
 }
@@ -370,9 +422,19 @@ Template Compiler::make_template(const Statement& at, const Word& word, std::str
   TemplateBuilder builder(*variables_);
   Template result;
   if (!builder.build(part, result)) {
+    Word where = word;
+    // Without quotes and escapes the place within the word is known.
+    if (word.text.size() == word.span.end - word.span.begin && part.data() >= word.text.data() &&
+        part.data() <= word.text.data() + word.text.size()) {
+      where.span.begin += static_cast<uint32_t>(part.data() - word.text.data()) +
+                          static_cast<uint32_t>(builder.error_offset());
+    }
     error(at, builder.error(),
-          "a \"$\" begins the name of a variable; a \"$\" itself can only come from a variable",
-          &word);
+          builder.error().starts_with("the closing")
+              ? "after \"${\" come the name of a variable and \"}\""
+              : "a \"$\" begins the name of a variable; a \"$\" itself can only come from one "
+                "(geo $dollar { default \"$\"; })",
+          &where);
     return Template::literal(std::string(part));
   }
   return result;

@@ -95,13 +95,28 @@ class Compiler {
   void invalid_value(const Statement& at, const Word& word, std::string help = {});
   void invalid_parameter(const Statement& at, const Word& word, std::string help = {});
   // A problem that nginx reports after reading, at a closing brace or at the end of the file
-  // (`number` of that brace). With at == nullptr the text has no place. `stage` orders problems of
-  // one brace.
+  // (`number` of that brace). With at == nullptr nginx's text has no place. `stage` orders problems
+  // of one brace. `about` is what the caret stands under; without it that is looked for: a word
+  // that the text quotes, in the block that is being compiled and those around it, or a directive
+  // that it names.
   void late_error(uint32_t number, uint32_t stage, std::string text, const Statement* at = nullptr,
-                  std::string help = {}, Severity severity = Severity::emerg);
+                  std::string help = {}, Severity severity = Severity::emerg, Span about = {});
   // Inside finish() and complete(): a problem without a place, sorted as error() would be there.
   void error_without_place(std::string text, Severity severity = Severity::emerg,
-                           std::string help = {});
+                           std::string help = {}, Span about = {});
+  // At the end of an http or stream block: `unknown "x" variable` for every used name that nothing
+  // defines, each explained at its first use.
+  void report_unknown_variables(uint32_t number, uint32_t stage, const Block& block);
+  // " (the first is in line 3)" when an earlier statement of the same block has the same name and,
+  // if asked for, the same words; else empty.
+  std::string earlier(const Statement& at, bool same_words) const;
+  // Does the block that is being compiled hold such a directive?
+  bool block_has(std::string_view name) const;
+  // "line 12", or "FILE:12" when that is another file than `seen_from`'s.
+  std::string line_of(const Span& place, const Span& seen_from) const;
+  // Was something left out for an error (a file that cannot be read, lines behind a quote that
+  // nobody closes)? Then a name that nothing defines is no news.
+  bool incomplete() const { return incomplete_; }
   // A problem that nginx finds at the closing brace of the block of `statement` (`no servers are
   // inside upstream`): its place is that brace, `about` (default: the name) is what the caret
   // stands under.
@@ -154,6 +169,14 @@ class Compiler {
     uint32_t stage = 0;
   };
 
+  // A block that is being compiled.
+  struct Enclosing {
+    const Block* block;
+    const Statement* owner;  // null for the whole file
+    Context context;
+  };
+  static constexpr size_t kMostSearches = 200;
+
   void build_index();
   void visit_statement(const Statement& statement, Scope& scope, Deferred& deferred);
   // The row for this statement in this scope, or null after reporting why there is none.
@@ -168,8 +191,21 @@ class Compiler {
               const Word* word);
   void add(Diagnostic diagnostic);
   void sort_diagnostics();
-  std::string help_unknown(const Statement& statement, const Scope& scope) const;
-  std::string help_misplaced(const Statement& statement) const;
+  // compiler_help.cc: names that are unknown or misplaced.
+  std::string help_unknown(const Statement& statement, const Scope& scope,
+                           const Directive*& meant) const;
+  std::string help_elsewhere(std::string_view name) const;
+  std::string help_misplaced(const Statement& statement, const Scope& scope) const;
+  std::string help_variable(const std::string& name) const;
+  // compiler_advice.cc: what is added to problems of all kinds.
+  std::string_view usage_of(const Directive& directive) const;
+  std::string usage_line(const Directive& directive) const;
+  std::string help_arity(const Statement& statement, const Directive& directive,
+                         const Word*& caret) const;
+  std::string missing_semicolon(const Statement& at, const Word& word) const;
+  std::string advice(const Statement& at, const Word* word, std::string_view text,
+                     std::string help) const;
+  Span search(std::string_view text) const;
 
   World& world_;
   Sources& sources_;
@@ -184,9 +220,16 @@ class Compiler {
   std::unordered_map<std::string, Ref<Regex>> regexes_;
   VariableTable* variables_ = nullptr;
   const Directive* directive_ = nullptr;
+  const Statement* statement_ = nullptr;  // whose setter runs
   const Block* root_block_ = nullptr;
+  const Block* file_block_ = nullptr;  // the whole configuration
+  std::vector<Enclosing> enclosing_;
   Hook hook_;
   bool pcre_jit_ = false;
+  bool incomplete_ = false;
+  bool unclosed_ = false;     // the text ended inside a block
+  bool stray_close_ = false;  // and has a '}' too many
+  bool told_stray_ = false;
 };
 
 // "http, server or location": names of the contexts in `where`, as nginx's manual calls them.

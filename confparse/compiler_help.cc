@@ -2,6 +2,8 @@
 
 #include "confparse/address.h"
 #include "confparse/compiler.h"
+#include "confparse/locate.h"
+#include "confparse/nearest.h"
 #include "confparse/value.h"
 
 // What we say beyond nginx about names that are unknown or misplaced.
@@ -28,39 +30,6 @@ constexpr ContextName kNames[] = {
     {kStreamServer, "server (in stream)"},
     {kStreamUpstream, "upstream (in stream)"},
 };
-
-constexpr size_t kLongestName = 64;
-// A directive's name is at most half as long again as what it is compared with.
-constexpr size_t kRow = 2 * kLongestName;
-
-// Number of letters to insert, remove, change, or swap with their neighbour; `most` + 1 when they
-// are more. A file full of unknown names costs little: only cells that can still matter are filled.
-size_t edit_distance(std::string_view a, std::string_view b, size_t most) {
-  if (b.size() >= kRow) return most + 1;
-  size_t rows[3][kRow];
-  size_t* before = rows[0];
-  size_t* row = rows[1];
-  size_t* next = rows[2];
-  for (size_t j = 0; j <= b.size(); ++j) before[j] = row[j] = j <= most ? j : most + 1;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    std::fill_n(next, b.size() + 1, most + 1);
-    if (i <= most) next[0] = i;
-    size_t least = next[0];
-    const size_t first = i > most ? i - most : 1;
-    for (size_t j = first; j <= std::min(b.size(), i + most); ++j) {
-      next[j] = std::min({row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] != b[j - 1])});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-        next[j] = std::min(next[j], before[j - 2] + 1);
-      }
-      least = std::min(least, next[j]);
-    }
-    // A swap looks one row further back, and adds one to it.
-    if (least > most && *std::min_element(row, row + b.size() + 1) >= most) return most + 1;
-    std::swap(before, row);
-    std::swap(row, next);
-  }
-  return std::min(row[b.size()], most + 1);
-}
 
 bool looks_like_address(std::string_view text) {
   const std::string_view host = text.substr(0, text.find(':'));
@@ -91,49 +60,207 @@ std::string context_names(uint32_t where) {
   return text;
 }
 
-std::string Compiler::help_misplaced(const Statement& statement) const {
+std::string Compiler::line_of(const Span& place, const Span& seen_from) const {
+  const std::string line = std::to_string(sources_.locate(place.file, place.begin).line);
+  return place.file == seen_from.file ? "line " + line : sources_.name(place.file) + ":" + line;
+}
+
+namespace {
+
+std::string context_name(Context context) {
+  return context == kMain ? "the top level of the file" : context_names(context);
+}
+
+bool is_if(Context context) {
+  return context & (kIfInServer | kIfInLocation);
+}
+
+}  // namespace
+
+std::string Compiler::help_misplaced(const Statement& statement, const Scope& scope) const {
   uint32_t where = 0;
   const auto [begin, end] = index_.equal_range(statement.name());
   for (auto row = begin; row != end; ++row) where |= row->second->where;
-  return "it may stand in " + context_names(where);
+  const Span here = statement.words[0].span;
+  std::string help =
+      "it may stand in " + context_names(where) + "; this is " + context_name(scope.context());
+  if (enclosing_.empty()) return help;
+  const Enclosing& inner = enclosing_.back();
+  if (inner.owner) help += ", which begins in " + line_of(inner.owner->words[0].span, here);
+  if (unclosed_) {
+    // One of the blocks around it would take it: then that "}" is missing before it.
+    const bool outer = std::any_of(enclosing_.begin(), enclosing_.end() - 1,
+                                   [where](const Enclosing& e) { return e.context & where; });
+    if (outer) help += "\nis the \"}\" of that block missing before it?";
+  }
+  if (is_if(scope.context())) {
+    help +=
+        "\nan \"if\" takes few directives: put it into the block around and set its value with a "
+        "map, or into a location of its own";
+  }
+  const Statement* before = nullptr;
+  for (const Statement& other : inner.block->statements) {
+    if (other.number >= statement.number) break;
+    if (other.block) before = &other;
+  }
+  if (scope.context() == kMain && before &&
+      (before->name() == "http" || before->name() == "stream")) {
+    help += "\nthe block \"" + std::string(before->name()) + "\" was closed in " +
+            line_of(before->block->close, here);
+    if (stray_close_) help += ": there is one \"}\" too many before that line, or in it";
+  } else if (scope.context() == kMain && !(where & kEvents) && !before) {
+    help += "\nis this file a part of a configuration, meant to be included in its http block?";
+  }
+  return help;
 }
 
-std::string Compiler::help_unknown(const Statement& statement, const Scope& scope) const {
+namespace {
+
+// What is wrong with a name that is not nearly right.
+std::string help_strange_name(const Statement& statement, uint32_t context) {
   const std::string_view name = statement.name();
   if (is_ellipsis(name)) {
     return "\"" + std::string(name.substr(0, 3)) +
            "\" stands for lines left out of an example: delete it or write them";
   }
-  if ((scope.context() & (kUpstream | kStreamUpstream)) && looks_like_address(name)) {
+  if ((context & (kUpstream | kStreamUpstream)) && looks_like_address(name)) {
     return "did you forget the word \"server\" before the address?";
   }
   if (name.starts_with("\xef\xbb\xbf")) {
     return "the file begins with a byte order mark: save it as UTF-8 without BOM";
   }
-  if (name.starts_with("\xe2\x80\x9c") || name.starts_with("\xe2\x80\x9d")) {
+  if (name.starts_with("\xe2\x80\x9c") || name.starts_with("\xe2\x80\x9d") ||
+      name.starts_with("\xe2\x80\x98") || name.starts_with("\xe2\x80\x99")) {
     return "these are typographic quotes; use \" or '";
   }
-  if (name.size() > kLongestName) return {};
-  // A name that is valid here is better than one that is not; then the nearest.
-  const size_t most = std::max<size_t>(1, name.size() / 3);
-  const Directive* best = nullptr;
-  std::pair<bool, size_t> best_rank{true, most + 1};
-  for (const Module* module : modules_) {
-    for (const Directive& directive : module->directives) {
-      const size_t longer = std::max(directive.name.size(), name.size());
-      const size_t shorter = std::min(directive.name.size(), name.size());
-      if (longer - shorter > most) continue;
-      const size_t distance = edit_distance(name, directive.name, most);
-      const std::pair rank((directive.where & scope.context()) == 0, distance);
-      if (distance > most || rank >= best_rank) continue;
-      best = &directive;
-      best_rank = rank;
+  for (const std::string_view space :
+       {"\xc2\xa0", "\xe2\x80\xaf", "\xe2\x80\x8b", "\xe3\x80\x80"}) {
+    if (name.find(space) != name.npos) {
+      return "there is a space of another kind in it (non-breaking or of no width), as web pages "
+             "have them: replace it by an ordinary one";
     }
   }
-  if (!best) return {};
-  std::string help = "did you mean \"" + std::string(best->name) + "\"?";
-  if (best_rank.first) help += " It may stand in " + context_names(best->where);
+  if (name.starts_with("//") || name.starts_with("/*") || name.starts_with("--") ||
+      name.starts_with("<!--")) {
+    return "a comment begins with \"#\"";
+  }
+  if (name.starts_with("<")) {
+    return "this looks like a configuration of Apache, or like HTML: nginx's blocks are written "
+           "\"name words { ... }\"";
+  }
+  if (name.starts_with("{{") || name.starts_with("{%") || name.starts_with("${")) {
+    return "a placeholder of a template that was not filled in";
+  }
+  if (name == "else" || name == "elif" || name == "elsif" || name == "elseif") {
+    return "there is no \"else\": write a second \"if\", or choose the value with a map";
+  }
+  if (name.starts_with("}"))
+    return "after a \"}\" that ends a block a space or a new line must come";
+  return {};
+}
+
+}  // namespace
+
+std::string Compiler::help_elsewhere(std::string_view name) const {
+  for (const Module* module : modules_) {
+    for (const Elsewhere& other : module->elsewhere) {
+      for (size_t at = other.names.find(name); at != other.names.npos;
+           at = other.names.find(name, at + 1)) {
+        const size_t end = at + name.size();
+        if ((at == 0 || other.names[at - 1] == ' ') &&
+            (end == other.names.size() || other.names[end] == ' ')) {
+          return "it belongs to " + std::string(other.module) +
+                 ", a module that is not built in here";
+        }
+      }
+    }
+  }
+  return {};
+}
+
+std::string Compiler::help_unknown(const Statement& statement, const Scope& scope,
+                                   const Directive*& meant) const {
+  const std::string_view name = statement.name();
+  if (name.empty()) return "the name is empty: a pair of quotes with nothing in it";
+  std::string help = help_strange_name(statement, scope.context());
+  if (!help.empty()) return help;
+  help = help_elsewhere(name);
+  if (!help.empty()) return help;
+  // "listen:" and "server=", "if(": a name with something else behind it.
+  const size_t length = name.find_first_not_of("abcdefghijklmnopqrstuvwxyz_0123456789");
+  if (length != name.npos && length > 0 && index_.contains(name.substr(0, length))) {
+    const std::string known(name.substr(0, length));
+    const char next = name[length];
+    if (next == ':' || (next == '=' && known != "location")) {
+      return std::string("no \"") + next + "\" stands between a directive and its words: " + known +
+             " WORD ...;";
+    }
+    return "put a space after \"" + known + "\"";
+  }
+  // A name that is valid here is better than one that is not; then the nearest.
+  Nearest nearest(name);
+  for (const Module* module : modules_) {
+    for (const Directive& directive : module->directives) {
+      const bool here = directive.where & scope.context();
+      if (nearest.consider(directive.name, here ? 0 : 1)) meant = &directive;
+    }
+  }
+  if (!meant) return {};
+  help = "did you mean \"" + std::string(meant->name) + "\"?";
+  if (nearest.handicap() > 0) help += " It may stand in " + context_names(meant->where);
   return help;
+}
+
+// --- variables
+// -------------------------------------------------------------------------------------
+
+std::string Compiler::help_variable(const std::string& name) const {
+  if (name.size() == 1 && name[0] == '0') {
+    return "captures of an expression are $1 to $9";
+  }
+  const std::string elsewhere = help_elsewhere("$" + name);
+  if (!elsewhere.empty()) return elsewhere;
+  Nearest nearest(name);
+  std::string_view longest;
+  variables_->for_each_definition([&](const Variable& variable) {
+    const std::string_view known = variable.name;
+    if (!variable.prefix) {
+      nearest.consider(known);
+      if (name.starts_with(known) && known.size() > longest.size()) longest = known;
+      return;
+    }
+    // The name that begins with this prefix, were it spelt right.
+    const size_t underscore = name.find('_');
+    if (underscore == name.npos || !known.ends_with('_')) return;
+    const std::string_view wrong = std::string_view(name).substr(0, underscore + 1);
+    if (edit_distance(wrong, known, 2) > (known.size() > 4 ? 2u : 1u)) return;
+    nearest.consider(std::string(known) + name.substr(underscore + 1));
+  });
+  if (nearest.found()) return "did you mean \"$" + nearest.best() + "\"?";
+  std::string help = "nothing defines $" + name + ": no module, no set, map or named capture";
+  if (longest.size() > 2) {
+    help += "\nif $" + std::string(longest) + " is meant, followed by \"" +
+            name.substr(longest.size()) + "\": write ${" + std::string(longest) + "}" +
+            name.substr(longest.size());
+  }
+  return help;
+}
+
+void Compiler::report_unknown_variables(uint32_t number, uint32_t stage, const Block& block) {
+  const std::vector<std::string> unknown = variables_->finish();
+  if (unknown.empty()) return;
+  const auto uses = variable_uses(sources_, block);
+  const bool failed_before = failed();
+  size_t told = 0;
+  for (const std::string& name : unknown) {
+    if (failed_before && (incomplete_ || (told < kMostSearches && seems_to_define(block, name)))) {
+      continue;
+    }
+    const auto use = uses.find(name);
+    late_error(number, stage, "unknown \"" + name + "\" variable", nullptr,
+               told++ < kMostSearches ? help_variable(name) : std::string(), Severity::emerg,
+               use == uses.end() ? Span{} : use->second);
+  }
 }
 
 }  // namespace weir::conf

@@ -150,6 +150,8 @@ Token Lexer::quoted_word(char quote) {
     } else if (c != ';' && c != '{' && c != ')') {
       Token token = simple(TokenKind::error, end, end + 1);
       token.message = std::string("unexpected \"") + c + "\"";
+      token.quote_begin = begin;
+      token.after_quote = true;
       return token;
     }
   }

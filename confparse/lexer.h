@@ -27,6 +27,8 @@ struct Token {
   Word word;  // span for every kind; text and quote for words; text of comments with the '#'
   std::string message = {};  // nginx's text
   bool open_quote = false;   // the error is a quote that nobody closes; span is where it opens
+  uint32_t quote_begin = 0;  // of an error behind a quoted word: where that word begins
+  bool after_quote = false;
 };
 
 // nginx's lexical rules over one text. A word ends at white space, ';' or '{'; '}' ends one only
@@ -43,6 +45,12 @@ class Lexer {
 
   Token next();
   uint32_t offset() const { return at_; }
+  // Goes on elsewhere, after an error or at the end.
+  void go_to(uint32_t offset) {
+    at_ = offset;
+    ended_inside_word_ = false;
+    unfinished_quote_ = false;
+  }
   // True when the text ended inside a word or quote (with TokenKind::end).
   bool ended_inside_word() const { return ended_inside_word_; }
   uint32_t unfinished_word() const { return unfinished_; }

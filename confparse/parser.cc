@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
+#include "confparse/advice.h"
 #include "confparse/lexer.h"
 
 namespace weir::conf {
@@ -51,7 +53,16 @@ class Parser {
   Stop finish_statement(Frame& frame, size_t words_begin, const Token& terminator);
   Stop open_block(Frame& frame, Statement& statement);
   Stop unexpected_end(Frame& frame, size_t words_begin);
-  void missing_semicolon(const Frame& frame, size_t words_begin, const Token& close);
+  Stop missing_semicolon(Frame& frame, size_t words_begin, const Token& close);
+  bool skip_placeholder(Frame& frame, const Span& open);
+  Stop anonymous_block(Frame& frame, const Token& open);
+  void stray_semicolon(const Frame& frame, const Token& token);
+  bool broken_word(Frame& frame, size_t words_begin, const Token& token);
+  void end_quote_in_line(Frame& frame, uint32_t quote_begin);
+  void halt() {
+    if (!halted_) tree_.halted_at = number_;
+    halted_ = true;
+  }
   void stray_close(const Token& close);
   void expand_include(const Frame& frame, const Statement& statement);
   void include_file(const Frame& frame, const std::string& path, const Statement& statement);
@@ -74,6 +85,7 @@ class Parser {
   uint32_t includes_ = 0;
   uint64_t bytes_ = 0;
   bool halted_ = false;
+  bool quote_ended_ = false;
   Span end_;
 };
 
@@ -85,11 +97,13 @@ Diagnostic& Parser::problem(std::string text, Span place, Span span, std::string
   diagnostic.span = span;
   diagnostic.help = std::move(help);
   diagnostic.number = ++number_;
-  if (tree_.problems.size() >= kMostProblems) halted_ = true;
-  return tree_.problems.emplace_back(std::move(diagnostic));
+  tree_.problems.push_back(std::move(diagnostic));
+  if (tree_.problems.size() >= kMostProblems) halt();
+  return tree_.problems.back();
 }
 
 void Parser::include_problem(const Statement& at, std::string text, std::string help) {
+  tree_.incomplete = true;
   problem(std::move(text), at.terminator, at.words.back().span, std::move(help));
 }
 
@@ -116,6 +130,7 @@ FileId Parser::read(const std::string& path, const Statement* at) {
     bytes_ += answer.value.size();
     return sources_.add(path, std::move(answer.value), at ? at->terminator : Span{});
   }
+  tree_.incomplete = true;
   if (answer.error == EISDIR) {
     Diagnostic& diagnostic =
         problem(failed("pread", path, EISDIR), {}, span,
@@ -124,7 +139,7 @@ FileId Parser::read(const std::string& path, const Statement* at) {
     diagnostic.severity = Severity::crit;
     return 0;
   }
-  std::string help;
+  std::string help = explain_message(failed("open", path, answer.error));
   if (answer.error == EFBIG) help = "the file is larger than a configuration may be";
   problem(failed("open", path, answer.error), place, span, std::move(help));
   return 0;
@@ -151,18 +166,20 @@ Parser::Stop Parser::statements(Frame& frame) {
         continue;
       case TokenKind::comment:
         continue;
-      case TokenKind::end:
-        return unexpected_end(frame, words_begin);
+      case TokenKind::end: {
+        const Stop stop = unexpected_end(frame, words_begin);
+        if (stop == Stop::none) continue;
+        return stop;
+      }
       case TokenKind::error:
-        problem(token.message, token.word.span, token.word.span,
-                token.open_quote ? "the quote that opens here is never closed" : "");
-        halted_ = true;
+        if (broken_word(frame, words_begin, token)) continue;
         break;
       case TokenKind::close:
-        if (words_.size() > words_begin)
-          missing_semicolon(frame, words_begin, token);
-        else if (!frame.owner)
+        if (words_.size() > words_begin) {
+          if (missing_semicolon(frame, words_begin, token) == Stop::halted) break;
+        } else if (!frame.owner) {
           stray_close(token);
+        }
         if (frame.owner) {
           end_ = token.word.span;
           return Stop::closed;
@@ -174,11 +191,11 @@ Parser::Stop Parser::statements(Frame& frame) {
           if (finish_statement(frame, words_begin, token) == Stop::halted) break;
           continue;
         }
-        const bool open = token.kind == TokenKind::open;
-        problem(
-            open ? "unexpected \"{\"" : "unexpected \";\"", token.word.span, token.word.span,
-            open ? "a block needs a name before its \"{\"" : "there is no statement to end here");
-        if (open) halted_ = true;
+        if (token.kind == TokenKind::semicolon) {
+          stray_semicolon(frame, token);
+        } else if (anonymous_block(frame, token) == Stop::halted) {
+          break;
+        }
         continue;
       }
     }
@@ -214,17 +231,23 @@ Parser::Stop Parser::open_block(Frame& frame, Statement& statement) {
   if (is_command_line(frame.file)) {
     problem("block directives are not supported in -g option", statement.terminator,
             statement.words[0].span);
-    halted_ = true;
+    halt();
     return Stop::halted;
   }
   if (depth_ >= options_.limits.block_depth) {
     problem("blocks are nested too deeply", statement.terminator, statement.words[0].span,
             "more than " + std::to_string(options_.limits.block_depth) + " levels");
-    halted_ = true;
+    halt();
     return Stop::halted;
   }
   Block* block = tree_.arena.make<Block>();
   statement.block = block;
+  if (skip_placeholder(frame, statement.terminator)) {
+    block->close = statement.terminator;
+    block->end_number = ++number_;
+    open_statements_.push_back(statement);
+    return Stop::none;
+  }
   const size_t base = open_statements_.size();
   Frame inner{frame.lexer, frame.file, &statement, statement.name()};
   ++depth_;
@@ -240,19 +263,121 @@ Parser::Stop Parser::open_block(Frame& frame, Statement& statement) {
   return halted_ ? Stop::halted : Stop::none;
 }
 
-// A '}' after words: nginx stops here. The block is taken as closed and the unfinished statement
-// dropped, so that what follows is still read for further problems.
-void Parser::missing_semicolon(const Frame& frame, size_t words_begin, const Token& close) {
+// "{{ name }}": what it makes of the line would be many problems of one cause.
+bool Parser::skip_placeholder(Frame& frame, const Span& open) {
+  const std::string_view text = sources_.text(frame.file);
+  if (!text.substr(open.begin).starts_with("{{")) return false;
+  const size_t line_end = std::min(text.find('\n', open.begin), text.size());
+  const size_t close = text.find("}}", open.begin);
+  if (close == text.npos || close > line_end) return false;
+  const size_t semicolon = text.find(';', close);
+  const size_t end = semicolon < line_end ? semicolon + 1 : close + 2;
+  tree_.incomplete = true;
+  frame.lexer.go_to(static_cast<uint32_t>(end));
+  return true;
+}
+
+// A '}' after words: nginx stops here. The statement is taken as ended (unless it may be several
+// lines of which only the last lacks its ';') and the block as closed, so that what follows is
+// still read for further problems.
+Parser::Stop Parser::missing_semicolon(Frame& frame, size_t words_begin, const Token& close) {
   const Word& first = words_[words_begin];
   const Word& last = words_.back();
   const uint32_t line = sources_.locate(frame.file, first.span.begin).line;
+  const bool one_line = sources_.locate(frame.file, last.span.end).line == line;
   problem("unexpected \"}\"", close.word.span, {frame.file, last.span.end - 1, last.span.end},
           "the statement \"" + std::string(first.text.substr(0, 60)) + "\" of line " +
               std::to_string(line) + " has no \";\" at its end");
+  if (one_line) {
+    Token end = close;
+    end.kind = TokenKind::semicolon;
+    return finish_statement(frame, words_begin, end);
+  }
+  tree_.incomplete = true;
   words_.resize(words_begin);
+  return Stop::none;
+}
+
+void Parser::stray_semicolon(const Frame& frame, const Token& token) {
+  const std::string_view before = sources_.text(frame.file).substr(0, token.word.span.begin);
+  const size_t last = before.find_last_not_of(" \t\r\n");
+  const bool after_block = last != before.npos && before[last] == '}';
+  problem("unexpected \";\"", token.word.span, token.word.span,
+          after_block ? "no \";\" comes after the \"}\" of a block"
+                      : "there is no statement to end here");
+}
+
+// A '{' with nothing before it: what is in it is read for syntax only.
+Parser::Stop Parser::anonymous_block(Frame& frame, const Token& open) {
+  problem("unexpected \"{\"", open.word.span, open.word.span,
+          "a block needs a name before its \"{\"");
+  if (is_command_line(frame.file) || depth_ >= options_.limits.block_depth) halt();
+  if (halted_) return Stop::halted;
+  tree_.incomplete = true;
+  Statement nameless;
+  nameless.words = tree_.arena.copy(&open.word, 1);
+  const size_t base = open_statements_.size();
+  Frame inner{frame.lexer, frame.file, &nameless, {}};
+  ++depth_;
+  statements(inner);
+  --depth_;
+  open_statements_.resize(base);
+  return halted_ ? Stop::halted : Stop::none;
+}
+
+// A quote that nobody closes, or text right behind one. Reading goes on where it makes sense: at
+// the end of the line in which the quote opened. False: it does not.
+bool Parser::broken_word(Frame& frame, size_t words_begin, const Token& token) {
+  const std::string_view text = sources_.text(frame.file);
+  const uint32_t end = token.word.span.begin;
+  const bool lines =
+      token.after_quote &&
+      text.substr(token.quote_begin, end - token.quote_begin).find('\n') != std::string_view::npos;
+  if (token.open_quote) {
+    problem(token.message, token.word.span, token.word.span,
+            "the quote that opens here is never closed");
+    end_quote_in_line(frame, token.word.span.begin);
+  } else if (lines) {
+    const uint32_t line = sources_.locate(frame.file, token.quote_begin).line;
+    problem(token.message, token.word.span, {frame.file, token.quote_begin, token.quote_begin + 1},
+            "the quote that opens here ends in line " +
+                std::to_string(sources_.locate(frame.file, end).line) +
+                ": is one missing in line " + std::to_string(line) + "?");
+    end_quote_in_line(frame, token.quote_begin);
+  } else if (token.after_quote) {
+    problem(token.message, token.word.span, token.word.span,
+            "after a closing quote a space or \";\" must come; a quote in a quoted text is written "
+            "\\\", or the text put into quotes of the other kind");
+    tree_.incomplete = true;
+    words_.resize(words_begin);
+    const size_t stop = text.find_first_of(";{\n", end);
+    const bool block = stop != text.npos && text[stop] == '{';
+    if (block) halt();
+    frame.lexer.go_to(static_cast<uint32_t>(stop == text.npos ? text.size() : stop + 1));
+  } else {
+    problem(token.message, token.word.span, token.word.span);
+    halt();
+  }
+  return !halted_;
+}
+
+// Takes the quote as closed before the ';' or '{' that ends its line.
+void Parser::end_quote_in_line(Frame& frame, uint32_t quote_begin) {
+  const std::string_view text = sources_.text(frame.file);
+  const size_t line_end = std::min(text.find('\n', quote_begin), text.size());
+  size_t last = text.substr(0, line_end).find_last_not_of(" \t\r");
+  if (last <= quote_begin || (text[last] != ';' && text[last] != '{')) last = line_end;
+  Word word;
+  word.span = {frame.file, quote_begin, static_cast<uint32_t>(last)};
+  word.text = text.substr(quote_begin + 1, last - quote_begin - 1);
+  word.quote = text[quote_begin];
+  words_.push_back(word);
+  tree_.incomplete = true;
+  frame.lexer.go_to(static_cast<uint32_t>(last));
 }
 
 void Parser::stray_close(const Token& close) {
+  tree_.stray_close = true;
   problem("unexpected \"}\"", close.word.span, close.word.span,
           "no block is open here: there is one \"}\" too many, or one \"{\" too few above");
 }
@@ -262,7 +387,6 @@ Parser::Stop Parser::unexpected_end(Frame& frame, size_t words_begin) {
   const Span here{frame.file, offset, offset};
   const bool unfinished = words_.size() > words_begin || frame.lexer.ended_inside_word();
   if (!unfinished && !frame.owner) return Stop::end;
-  halted_ = true;
   if (unfinished) {
     const bool quote = frame.lexer.ended_inside_word() && frame.lexer.unfinished_quote();
     const uint32_t begin = words_.size() > words_begin && !quote ? words_[words_begin].span.begin
@@ -270,14 +394,24 @@ Parser::Stop Parser::unexpected_end(Frame& frame, size_t words_begin) {
     const char* text = is_command_line(frame.file)
                            ? "unexpected end of parameter, expecting \";\""
                            : "unexpected end of file, expecting \";\" or \"}\"";
-    problem(text, here, {frame.file, begin, begin + 1},
-            quote ? "the quote that opens here is never closed"
-                  : "the statement that begins here has no \";\" at its end");
+    const std::string_view first =
+        words_.size() > words_begin ? words_[words_begin].text : std::string_view();
+    std::string help = "the statement that begins here has no \";\" at its end";
+    if (first.starts_with('<')) help += "; it looks like a configuration of Apache, or like HTML";
+    if (first.ends_with(':')) help += "; it looks like YAML";
+    if (quote) help = "the quote that opens here is never closed";
+    problem(text, here, {frame.file, begin, begin + 1}, std::move(help));
+    // Once for each text: whoever mixes up quotes does it in many lines.
+    if (quote && !halted_ && !std::exchange(quote_ended_, true)) {
+      end_quote_in_line(frame, begin);
+      return Stop::none;
+    }
   } else {
     problem("unexpected end of file, expecting \"}\"", here, frame.owner->words[0].span,
             "the block of \"" + std::string(frame.owner->name().substr(0, 60)) +
                 "\" that opens here is never closed");
   }
+  halt();
   words_.resize(words_begin);
   return Stop::halted;
 }
@@ -316,7 +450,7 @@ void Parser::include_file(const Frame& frame, const std::string& path, const Sta
       bytes_ > limits.total_bytes) {
     include_problem(statement, failed("open", path, EMFILE),
                     "the configuration includes too many files, or too much text");
-    halted_ = true;
+    halt();
     return;
   }
   parse_file(file, frame.owner_name);

@@ -33,6 +33,11 @@ struct Tree {
   Block root;
   std::vector<Diagnostic> problems;
   FileId file = 0;  // the main file; 0 when it could not be read
+  // Number of the problem where reading ended before its time; 0: it did not. What is found later
+  // than that is only a consequence.
+  uint32_t halted_at = 0;
+  bool incomplete = false;   // something was left out: what it defines is missing
+  bool stray_close = false;  // there is a '}' too many
   TreeArena arena;
 };
 

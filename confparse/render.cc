@@ -56,6 +56,14 @@ void append_source(std::string& out, const Span& span, const Sources& sources) {
   out += '\n';
 }
 
+void append_help(std::string& out, std::string_view help) {
+  while (!help.empty()) {
+    const size_t end = std::min(help.find('\n'), help.size());
+    if (end > 0) out += "         " + printable(help.substr(0, end)) + "\n";
+    help.remove_prefix(std::min(end + 1, help.size()));
+  }
+}
+
 // Where the file was first included, and where that file was, outwards.
 void append_includes(std::string& out, FileId file, const Sources& sources) {
   constexpr int kMostLevels = 8;
@@ -104,7 +112,7 @@ std::string render_explained(std::span<const Diagnostic> sorted, const Sources& 
     out += severity_name(diagnostic.severity);
     out += ": " + printable(diagnostic.text.substr(0, kLongestText)) + "\n";
     if (shown) append_source(out, diagnostic.span, sources);
-    if (!diagnostic.help.empty()) out += "         " + printable(diagnostic.help) + "\n";
+    append_help(out, diagnostic.help);
     if (shown) append_includes(out, diagnostic.span.file, sources);
   }
   return out;

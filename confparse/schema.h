@@ -81,6 +81,22 @@ struct Directive {
   std::string_view doc = {};
 };
 
+// What a directive's words look like, for explanations: literal words in small letters, what stands
+// for a value in capitals (TIME, SIZE, NUMBER, … are explained), [optional], | for alternatives,
+// name=VALUE. `where`: the contexts that are meant, when one name is several directives.
+struct Usage {
+  std::string_view name;
+  std::string_view words;
+  uint32_t where = ~0u;
+};
+
+// Directives and, with their '$', variables of a module of nginx that is not built in. `names` has
+// spaces between them.
+struct Elsewhere {
+  std::string_view module;
+  std::string_view names;
+};
+
 // A module: its directives and hooks. Programs list modules in order (modules/all.cc); the order is
 // nginx's, and errors found at a closing brace are sorted by it.
 struct Module {
@@ -98,6 +114,9 @@ struct Module {
   // How `weir -V` names it, as nginx's configure would: "--with-http_auth_request_module", or empty
   // for modules that are built by default.
   std::string_view configure_argument = {};
+  // Only for explanations of errors; may be of any module's directives.
+  std::span<const Usage> usages = {};
+  std::span<const Elsewhere> elsewhere = {};
 };
 
 }  // namespace weir::conf

@@ -1,44 +1,35 @@
 #include "confparse/setters.h"
 
+#include "confparse/advice.h"
+
 namespace weir::conf {
 
 namespace {
 
-constexpr std::string_view kTimeHelp =
-    "a time is a number with a unit: ms, s, m, h, d, w, and M or y where seconds are counted; "
-    "largest first (1h30m); without a unit it is seconds";
-constexpr std::string_view kSizeHelp =
-    "a size is a number of bytes, or of kilobytes (k) or megabytes (m)";
-constexpr std::string_view kOffsetHelp =
-    "a size is a number of bytes, or of kilobytes (k), megabytes (m) or gigabytes (g)";
-
 bool complain(Compiler& compiler, const Statement& statement, const char* what,
-              std::string_view help = {}, size_t argument = 0) {
+              std::string help = {}, size_t argument = 0) {
   compiler.error(statement, "\"" + std::string(statement.name()) + "\" directive " + what,
-                 std::string(help), &statement.words[argument + 1]);
+                 std::move(help), &statement.words[argument + 1]);
   return false;
 }
 
-template <class T, class Parsed>
+template <class T, class Parsed, class Explain>
 bool store(Compiler& compiler, const Statement& statement, const std::optional<Parsed>& parsed,
-           T& out, std::string_view help) {
-  if (!parsed) return complain(compiler, statement, "invalid value", help);
+           T& out, Explain explain) {
+  if (!parsed)
+    return complain(compiler, statement, "invalid value", explain(statement.argument(0)));
   out.value = *parsed;
   return true;
 }
 
-}  // namespace
-
-std::string one_of(const std::vector<std::string_view>& words) {
-  std::string text = "it must be ";
-  for (size_t i = 0; i < words.size(); ++i) {
-    if (i > 0) text += i + 1 == words.size() ? " or " : ", ";
-    text += '"';
-    text += words[i];
-    text += '"';
-  }
-  return text;
+std::string explain_bytes(std::string_view wrong) {
+  return explain_size(wrong, false);
 }
+std::string explain_offset(std::string_view wrong) {
+  return explain_size(wrong, true);
+}
+
+}  // namespace
 
 bool read_setting(Compiler& compiler, Scope&, const Statement& statement, bool& out) {
   const auto value = parse_flag(statement.argument(0));
@@ -46,7 +37,7 @@ bool read_setting(Compiler& compiler, Scope&, const Statement& statement, bool& 
     compiler.error(statement,
                    "invalid value \"" + std::string(until_nul(statement.argument(0))) + "\" in \"" +
                        std::string(statement.name()) + "\" directive, it must be \"on\" or \"off\"",
-                   {}, &statement.words[1]);
+                   explain_flag(statement.argument(0)), &statement.words[1]);
     return false;
   }
   out = *value;
@@ -54,33 +45,38 @@ bool read_setting(Compiler& compiler, Scope&, const Statement& statement, bool& 
 }
 
 bool read_setting(Compiler& compiler, Scope&, const Statement& statement, Milliseconds& out) {
-  return store(compiler, statement, parse_milliseconds(statement.argument(0)), out, kTimeHelp);
+  return store(compiler, statement, parse_milliseconds(statement.argument(0)), out, explain_time);
 }
 
 bool read_setting(Compiler& compiler, Scope&, const Statement& statement, Seconds& out) {
-  return store(compiler, statement, parse_seconds(statement.argument(0)), out, kTimeHelp);
+  return store(compiler, statement, parse_seconds(statement.argument(0)), out, explain_time);
 }
 
 bool read_setting(Compiler& compiler, Scope&, const Statement& statement, Bytes& out) {
-  return store(compiler, statement, parse_size(statement.argument(0)), out, kSizeHelp);
+  return store(compiler, statement, parse_size(statement.argument(0)), out, explain_bytes);
 }
 
 bool read_setting(Compiler& compiler, Scope&, const Statement& statement, FileOffset& out) {
-  return store(compiler, statement, parse_offset(statement.argument(0)), out, kOffsetHelp);
+  return store(compiler, statement, parse_offset(statement.argument(0)), out, explain_offset);
 }
 
 bool read_setting(Compiler& compiler, Scope&, const Statement& statement, Number& out) {
   const auto value = parse_number(statement.argument(0));
-  if (!value) return complain(compiler, statement, "invalid number");
+  if (!value)
+    return complain(compiler, statement, "invalid number", explain_number(statement.argument(0)));
   out.value = *value;
   return true;
 }
 
 bool read_setting(Compiler& compiler, Scope&, const Statement& statement, Buffers& out) {
   const auto count = parse_number(statement.argument(0));
-  if (!count || *count == 0) return complain(compiler, statement, "invalid value");
+  if (!count || *count == 0) {
+    return complain(compiler, statement, "invalid value",
+                    "the number of buffers, at least 1, and then the size of one: 8 4k");
+  }
   const auto size = parse_size(statement.argument(1));
-  if (!size || *size == 0) return complain(compiler, statement, "invalid value", kSizeHelp, 1);
+  if (!size || *size == 0)
+    return complain(compiler, statement, "invalid value", explain_bytes(statement.argument(1)), 1);
   out = {static_cast<size_t>(*count), *size};
   return true;
 }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "confparse/advice.h"
 #include "confparse/compiler.h"
 #include "confparse/value.h"
 
@@ -34,9 +35,6 @@ bool read_setting(Compiler&, Scope&, const Statement&, std::vector<Template>& ou
 bool read_setting(Compiler&, Scope&, const Statement&,
                   std::vector<std::pair<std::string, std::string>>& out);
 
-// Help for a word that is none of those allowed: "it must be one of a, b or c".
-std::string one_of(const std::vector<std::string_view>& words);
-
 template <class E>
 std::vector<std::string_view> words_of() {
   std::vector<std::string_view> words;
@@ -58,7 +56,8 @@ template <class E>
 bool read_setting(Compiler& compiler, Scope&, const Statement& statement, E& out) {
   const auto value = parse_enum<E>(statement.argument(0));
   if (!value) {
-    compiler.invalid_value(statement, statement.words[1], one_of(words_of<E>()));
+    compiler.invalid_value(statement, statement.words[1],
+                           explain_choice(statement.argument(0), words_of<E>()));
     return false;
   }
   out = *value;
@@ -71,7 +70,7 @@ bool read_setting(Compiler& compiler, Scope& scope, const Statement& statement, 
   for (const Word& word : statement.words.subspan(1)) {
     const auto value = parse_enum<E>(word.text);
     if (!value) {
-      compiler.invalid_value(statement, word, one_of(words_of<E>()));
+      compiler.invalid_value(statement, word, explain_choice(word.text, words_of<E>()));
       return false;
     }
     const auto bit = static_cast<uint32_t>(*value);

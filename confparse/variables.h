@@ -81,6 +81,11 @@ class VariableTable {
   std::vector<std::string> finish();
   // The definition of a name, or null (prefixes do not count). Valid until the next define().
   const Variable* find(std::string_view name) const;
+  // Every name and prefix, in the order of definition.
+  template <class Visit>
+  void for_each_definition(Visit visit) const {
+    for (const Variable& variable : definitions_) visit(variable);
+  }
 
  private:
   const Variable* find_prefix(std::string_view lower_name) const;

@@ -1,6 +1,7 @@
 #include "modules/all.h"
 
 #include "modules/core/modules.h"
+#include "modules/explain/explain.h"
 #include "modules/http/modules.h"
 #include "modules/stream/modules.h"
 
@@ -61,6 +62,7 @@ std::span<const conf::Module* const> all_modules() {
       &stream::kSslModule,
       &stream::kSslPrereadModule,
       &stream::kSetModule,
+      &explain::kExplainModule,
   };
   return modules;
 }

@@ -49,18 +49,15 @@ CompiledGeneration compile_generation(conf::World& world,
   generation->number = number;
   generation->root = std::make_unique<conf::Scope>(conf::kMain, nullptr);
   result.ok = compiler.compile(tree, *generation->root);
-  result.diagnostics = std::move(compiler.diagnostics());
   result.end_number = tree.root.end_number;
   // nginx finds this when it makes the zones, after reading.
   if (const std::string* name = compiler.state<zone::Registry>().first_without_size();
       result.ok && name) {
-    conf::Diagnostic diagnostic;
-    diagnostic.text = "zero size shared memory zone \"" + *name + "\"";
-    diagnostic.help = "the zone is used, but no directive gives it a size";
-    diagnostic.number = result.end_number + 1;
-    result.diagnostics.push_back(std::move(diagnostic));
+    compiler.late_error(result.end_number + 1, 0, "zero size shared memory zone \"" + *name + "\"",
+                        nullptr, compiler.state<zone::Registry>().help_without_size(*name));
     result.ok = false;
   }
+  result.diagnostics = std::move(compiler.diagnostics());
   result.syntax_ok = tree.file != 0 && syntax_is_ok(result.diagnostics, tree.root.end_number);
   if (!result.ok) return result;
 

@@ -23,6 +23,8 @@ class Registry final : public conf::CompilerState {
                                 std::string_view name, uint64_t size, std::string_view kind);
   // The name of the first zone without a size, or null.
   const std::string* first_without_size() const;
+  // For whoever reads that error.
+  std::string help_without_size(const std::string& name) const;
   const std::vector<std::shared_ptr<Zone>>& all() const { return zones_; }
 
  private:

@@ -246,7 +246,8 @@ void finish_core(Compiler& compiler, Scope& self, const Scope*) {
   const auto identity = compiler.world().user(user);
   const auto group = compiler.world().group(process::BuildPaths::group());
   if (!identity.ok()) {
-    compiler.late_error(after_end, 1, "getpwnam(" + quoted(until_nul(user)) + ") failed");
+    compiler.late_error(after_end, 1, "getpwnam(" + quoted(until_nul(user)) + ") failed", nullptr,
+                        "there is no such user: name one with \"user NAME;\"");
     return;
   }
   settings.user_name = user;

@@ -41,10 +41,11 @@ void check_connections(Compiler& compiler, const EventSettings& events, int64_t 
     sockets += listener.options.reuseport ? static_cast<size_t>(std::max<int64_t>(workers, 1)) : 1;
   }
   if (static_cast<size_t>(events.worker_connections) >= sockets + 1) return;
-  compiler.late_error(compiler.root_block().end_number + 1, 0,
-                      std::to_string(events.worker_connections) +
-                          " worker_connections are not enough for " + std::to_string(sockets) +
-                          " listening sockets");
+  compiler.late_error(
+      compiler.root_block().end_number + 1, 0,
+      std::to_string(events.worker_connections) + " worker_connections are not enough for " +
+          std::to_string(sockets) + " listening sockets",
+      nullptr, "every listening socket takes one, every connection another: 1024 is usual");
 }
 
 void complete_events(Compiler& compiler, Scope& root) {

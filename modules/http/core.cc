@@ -3,6 +3,8 @@
 #include "confparse/setters.h"
 #include "engine/http/core_settings.h"
 #include "modules/http/modules.h"
+#include "modules/shared/hash_size.h"
+#include "modules/shared/server_name.h"
 
 // ngx_http_core_module: its blocks, and its directives in one table. Not here: try_files
 // (try_files.cc).
@@ -150,8 +152,41 @@ void prepare(Compiler& compiler, Scope& root) {
   root.write<CoreSettings>().types = default_types();
 }
 
+// nginx makes the table of types where a block defines them, and for servers the one of http.
+void check_types(Compiler& compiler, const Scope& self, const Scope* parent) {
+  if (!parent || self.context() == kHttp) return;
+  const auto& settings = self.get<CoreSettings>();
+  const bool own = compiler.used(self, "types");
+  if (!own && self.context() != kServer) return;
+  const auto& sizes = (own ? self : *parent).get<TuningSettings>();
+  if (settings.types->empty() && sizes.types_hash_max_size.value != 0) return;
+  shared::check_hash_size(compiler, "types_hash", sizes.types_hash_max_size.value,
+                          sizes.types_hash_bucket_size.value);
+}
+
+void check_tables(Compiler& compiler, const Scope& root) {
+  Builder& build = builder(compiler);
+  const auto& sizes = root.get<TuningSettings>();
+  const auto check = [&](const char* table, const Number& most, const Number& bucket,
+                         uint32_t stage) {
+    std::string text = shared::hash_size_problem(table, most.value, bucket.value);
+    if (text.empty()) return;
+    compiler.late_error(build.close_number, stage, std::move(text), nullptr, shared::kHashSizeHelp);
+  };
+  // Unknown variables come first.
+  check("variables_hash", sizes.variables_hash_max_size, sizes.variables_hash_bucket_size,
+        kStageVariables + 1);
+  for (const auto& listener : build.graph().listeners) {
+    if (!shared::has_plain_names(*listener)) continue;
+    check("server_names_hash", sizes.server_names_hash_max_size,
+          sizes.server_names_hash_bucket_size, kStageNames);
+    break;
+  }
+}
+
 // nginx's pools and header buffers are of one piece; the check is kept.
 void finish(Compiler& compiler, Scope& self, const Scope* parent) {
+  check_types(compiler, self, parent);
   if (!parent || self.context() != kServer) return;
   const auto& settings = self.get<ServerSettings>();
   if (settings.head_limits.buffer_size >= settings.connection_pool_size.value) return;
@@ -164,9 +199,10 @@ void finish(Compiler& compiler, Scope& self, const Scope* parent) {
                  "\"connection_pool_size\"");
 }
 
-void complete(Compiler& compiler, Scope&) {
+void complete(Compiler& compiler, Scope& root) {
   builder(compiler).add_phase_handler(Phase::post_read, read_body_early);
   complete_listeners(compiler, builder(compiler).close_number);
+  check_tables(compiler, root);
 }
 
 }  // namespace

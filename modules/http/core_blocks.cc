@@ -17,11 +17,7 @@ void read_http(Compiler& compiler, Scope& main, const Statement& statement) {
   compiler.begin_root(*graph.scope, conf::kHttp);
   compiler.visit(*statement.block, *graph.scope);
   compiler.complete_root(*graph.scope, conf::kHttp, *statement.block);
-  for (const std::string& name : graph.variables.finish()) {
-    compiler.late_error(build.close_number, kStageVariables, "unknown \"" + name + "\" variable",
-                        nullptr,
-                        "nothing defines $" + name + ": no module, no set, map or named capture");
-  }
+  compiler.report_unknown_variables(build.close_number, kStageVariables, *statement.block);
   compiler.use_variables(nullptr);
 }
 
@@ -83,11 +79,14 @@ bool check_nesting(Compiler& compiler, const Statement& statement, const Locatio
   const std::string quoted = "location \"" + inner.name + "\"";
   const std::string quoted_outer = "location \"" + outer.name + "\"";
   if (outer.kind == Location::Kind::exact) {
-    compiler.error(statement, quoted + " cannot be inside the exact " + quoted_outer);
+    compiler.error(statement, quoted + " cannot be inside the exact " + quoted_outer,
+                   "\"= /path\" is one path only: nothing can be below it");
   } else if (outer.kind == Location::Kind::named) {
-    compiler.error(statement, quoted + " cannot be inside the named " + quoted_outer);
+    compiler.error(statement, quoted + " cannot be inside the named " + quoted_outer,
+                   "a named location is one place for error_page and try_files, without a path");
   } else if (inner.kind == Location::Kind::named) {
-    compiler.error(statement, "named " + quoted + " can be on the server level only");
+    compiler.error(statement, "named " + quoted + " can be on the server level only",
+                   "move it out of the location around it");
   } else if (inner.kind != Location::Kind::regex && !inner.name.starts_with(outer.name)) {
     compiler.error(statement, quoted + " is outside " + quoted_outer,
                    "a nested location must begin with the name of the one around it");
@@ -97,13 +96,21 @@ bool check_nesting(Compiler& compiler, const Statement& statement, const Locatio
   return false;
 }
 
+// Locations that cannot be, kept as long as the compile: what was read in them points to them.
+class RefusedLocations final : public conf::CompilerState {
+ public:
+  std::vector<std::unique_ptr<Location>> kept;
+};
+
 // nginx finds duplicates at the closing brace of http, and names the later one.
 void report_duplicate(Compiler& compiler, const Statement& statement, const Location& location,
                       LocationTable& table) {
   // Of named locations the first one is used, without a word.
   if (location.kind == Location::Kind::named || !table.find_same(location)) return;
   compiler.late_error(builder(compiler).close_number, kStageLocations,
-                      "duplicate location \"" + location.name + "\"", &statement);
+                      "duplicate location \"" + location.name + "\"", &statement,
+                      "one server has each location once" + compiler.earlier(statement, true),
+                      conf::Severity::emerg, statement.words.back().span);
 }
 
 }  // namespace
@@ -115,12 +122,13 @@ void read_location(Compiler& compiler, Scope& outer, const Statement& statement)
   location.server = build.current_server;
   location.parent = build.current_location;
   bool ignore_case = false;
-  if (!read_name(compiler, statement, location, ignore_case)) return;
-  if (location.kind == Location::Kind::regex) {
+  bool good = read_name(compiler, statement, location, ignore_case);
+  if (good && location.kind == Location::Kind::regex) {
     location.pattern = conf::make_pattern(compiler, statement, location.name, ignore_case);
-    if (!location.pattern) return;
+    good = location.pattern != nullptr;
   }
-  if (location.parent && !check_nesting(compiler, statement, *location.parent, location)) return;
+  good =
+      good && (!location.parent || check_nesting(compiler, statement, *location.parent, location));
 
   location.scope = std::make_unique<Scope>(conf::kLocation, &outer);
   auto& table = location.parent ? build.current_location->nested : made->nested;
@@ -129,7 +137,7 @@ void read_location(Compiler& compiler, Scope& outer, const Statement& statement)
     if (!table) table = std::make_unique<LocationTable>();
     into = table.get();
   }
-  report_duplicate(compiler, statement, location, *into);
+  if (good) report_duplicate(compiler, statement, location, *into);
 
   Location* const outer_location = build.current_location;
   PhaseHandler* const outer_handler = build.content_handler;
@@ -139,6 +147,11 @@ void read_location(Compiler& compiler, Scope& outer, const Statement& statement)
   build.current_location = outer_location;
   build.content_handler = outer_handler;
 
+  // It was read for its problems only.
+  if (!good) {
+    compiler.state<RefusedLocations>().kept.push_back(std::move(made));
+    return;
+  }
   // proxy_pass and its like make "/x" redirect to "/x/" (nginx's auto_redirect).
   location.auto_redirect = location.content_handler && location.name.ends_with('/') &&
                            location.kind != Location::Kind::regex &&

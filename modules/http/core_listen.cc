@@ -52,6 +52,7 @@ void read_listen(Compiler& compiler, Scope&, const Statement& statement) {
 
 void finish_server_addresses(Compiler& compiler, const Statement& server) {
   auto& state = compiler.state<ListenState>();
+  state.names.begins(*builder(compiler).current_server, server.words[0].span);
   if (!state.server_listens) {
     // nginx listens on port 8000 when it may not bind to 80.
     const uint16_t port = compiler.world().privileged().value ? 80 : 8000;

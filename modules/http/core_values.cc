@@ -32,14 +32,18 @@ void set_root(Compiler& compiler, Scope& scope, const Statement& statement) {
     if (settings.alias == alias) {
       compiler.duplicate(statement);
     } else {
-      compiler.error(statement, quoted(statement.name()) + " directive is duplicate, " +
-                                    quoted(settings.alias ? "alias" : "root") +
-                                    " directive was specified earlier");
+      compiler.error(
+          statement,
+          quoted(statement.name()) + " directive is duplicate, " +
+              quoted(settings.alias ? "alias" : "root") + " directive was specified earlier",
+          "\"root\" puts the whole URI behind its path, \"alias\" puts its path in place of the "
+          "location's: one of them");
     }
     return;
   }
   if (alias && location && location->kind == Location::Kind::named) {
-    compiler.error(statement, "the \"alias\" directive cannot be used inside the named location");
+    compiler.error(statement, "the \"alias\" directive cannot be used inside the named location",
+                   "a named location has no path that could be replaced: use \"root\"");
     return;
   }
   std::string_view value = statement.argument(0);
@@ -75,7 +79,10 @@ void set_error_page(Compiler& compiler, Scope& scope, const Statement& statement
   const conf::Word& before_last = statement.words[statement.argument_count() - 1];
   if (codes >= 1 && before_last.text.starts_with("=")) {
     if (codes == 1) {
-      compiler.invalid_value(statement, before_last);
+      compiler.invalid_value(
+          statement, before_last,
+          "it is written error_page 404 =200 /page; \"=\" alone takes the status of "
+          "what answers");
       return;
     }
     --codes;
@@ -83,7 +90,10 @@ void set_error_page(Compiler& compiler, Scope& scope, const Statement& statement
     if (before_last.text.size() > 1) {
       const auto number = conf::parse_number(before_last.text.substr(1));
       if (!number) {
-        compiler.invalid_value(statement, before_last);
+        compiler.invalid_value(
+            statement, before_last,
+            "it is written error_page 404 =200 /page; \"=\" alone takes the status of "
+            "what answers");
         return;
       }
       rule.overwrite = static_cast<int>(*number);
@@ -93,12 +103,13 @@ void set_error_page(Compiler& compiler, Scope& scope, const Statement& statement
     const conf::Word& word = statement.words[i];
     const auto code = conf::parse_number(word.text);
     if (!code || *code == 499) {
-      compiler.invalid_value(statement, word);
+      compiler.invalid_value(statement, word,
+                             "statuses come first, the URI last: error_page 500 502 /50x.html");
       return;
     }
     if (*code < 300 || *code > 599) {
-      compiler.error(statement, "value " + quoted(word.text) + " must be between 300 and 599", {},
-                     &word);
+      compiler.error(statement, "value " + quoted(word.text) + " must be between 300 and 599",
+                     "an error_page is for answers of these statuses", &word);
       return;
     }
     rule.codes.push_back(static_cast<int>(*code));
@@ -121,16 +132,16 @@ void set_keepalive_timeout(Compiler& compiler, Scope& scope, const Statement& st
   auto& settings = scope.write<CoreSettings>();
   const auto timeout = conf::parse_milliseconds(statement.argument(0));
   if (!timeout) {
-    compiler.error(statement, "\"keepalive_timeout\" directive invalid value", {},
-                   &statement.words[1]);
+    compiler.error(statement, "\"keepalive_timeout\" directive invalid value",
+                   conf::explain_time(statement.argument(0)), &statement.words[1]);
     return;
   }
   settings.keepalive_timeout = Milliseconds{*timeout};
   if (statement.argument_count() < 2) return;
   const auto header = conf::parse_seconds(statement.argument(1));
   if (!header) {
-    compiler.error(statement, "\"keepalive_timeout\" directive invalid value", {},
-                   &statement.words[2]);
+    compiler.error(statement, "\"keepalive_timeout\" directive invalid value",
+                   conf::explain_time(statement.argument(1)), &statement.words[2]);
     return;
   }
   settings.keepalive_header = conf::Seconds{*header};
@@ -140,7 +151,8 @@ void set_large_client_header_buffers(Compiler& compiler, Scope& scope, const Sta
   const auto count = conf::parse_number(statement.argument(0));
   const auto size = conf::parse_size(statement.argument(1));
   if (!count || *count == 0 || !size || *size == 0) {
-    compiler.error(statement, "\"large_client_header_buffers\" directive invalid value");
+    compiler.error(statement, "\"large_client_header_buffers\" directive invalid value",
+                   "the number of buffers and the size of one: 4 8k");
     return;
   }
   auto& limits = scope.write<ServerSettings>().head_limits;
@@ -171,7 +183,8 @@ void set_output_buffers(Compiler& compiler, Scope& scope, const Statement& state
   const auto count = conf::parse_number(statement.argument(0));
   const auto size = conf::parse_size(statement.argument(1));
   if (!count || *count == 0 || !size || *size == 0) {
-    compiler.error(statement, "\"output_buffers\" directive invalid value");
+    compiler.error(statement, "\"output_buffers\" directive invalid value",
+                   "the number of buffers and the size of one: 2 32k");
     return;
   }
   auto& settings = scope.write<CoreSettings>();
@@ -303,9 +316,11 @@ void set_pool_size(Compiler& compiler, Scope& scope, const Statement& statement)
     return;
   }
   if (*size < 112) {
-    compiler.error(statement, "the pool size must be no less than 112", {}, &statement.words[1]);
+    compiler.error(statement, "the pool size must be no less than 112",
+                   "it is 256 or 512 by default: leave the directive out", &statement.words[1]);
   } else if (*size % 16 != 0) {
-    compiler.error(statement, "the pool size must be a multiple of 16", {}, &statement.words[1]);
+    compiler.error(statement, "the pool size must be a multiple of 16",
+                   "it is 256 or 512 by default: leave the directive out", &statement.words[1]);
   }
   auto& settings = scope.write<ServerSettings>();
   (statement.name().starts_with("request") ? settings.request_pool_size

@@ -110,8 +110,8 @@ std::optional<uint64_t> read_amount(Compiler& compiler, const Statement& stateme
     return static_cast<uint64_t>(*number) * 1000;
   }
   compiler.error(statement,
-                 std::string("invalid ") + name + " value \"" + std::string(word.text) + "\"", {},
-                 &word);
+                 std::string("invalid ") + name + " value \"" + std::string(word.text) + "\"",
+                 "a number of requests, at least 1", &word);
   return {};
 }
 

@@ -311,7 +311,10 @@ void set_pass(Compiler& compiler, Scope& scope, const Statement& at) {
                           "\"proxy_pass\" cannot have URI part in location given by regular "
                           "expression, or inside named location, or inside \"if\" statement, or "
                           "inside \"limit_except\" block",
-                          {}, &at.words[1]);
+                          "such a location has no path that the URI could replace: leave the part "
+                          "from the \"/\" behind "
+                          "the host out, and change the URI with \"rewrite\"",
+                          &at.words[1]);
   }
   scope.write_own<ProxyPass>() = std::move(pass);
 }

@@ -5,6 +5,7 @@
 #include "engine/http/builder.h"
 #include "modules/http/core.h"
 #include "modules/http/proxy.h"
+#include "modules/shared/hash_size.h"
 
 // Setters of the directives that have rules of their own, and what is settled per scope.
 namespace weir::http::proxy {
@@ -222,6 +223,12 @@ void finish(Compiler& compiler, Scope& self, const Scope* parent) {
     auto& settings = self.write<ProxySettings>();
     settle_hidden(settings.gateway);
     settle_names(settings.headers, kDefaults);
+  }
+  if (parent &&
+      (self.context() == conf::kServer || (changed && compiler.block_has("proxy_set_header")))) {
+    const auto& settings = self.get<ProxySettings>();
+    shared::check_hash_size(compiler, "proxy_headers_hash", settings.headers_hash_max_size.value,
+                            settings.headers_hash_bucket_size.value);
   }
   if (parent && wants_check(compiler, self, *parent)) {
     check_buffers(compiler, self.get<ProxySettings>().gateway);

@@ -223,10 +223,15 @@ bool read_comparison(Compiler& compiler, const Statement& statement,
   using Test = Condition::Test;
   std::string_view name;
   if (words[0].size() < 2 || words.size() == 2 || words.size() > 3) {
-    compiler.error(statement, "invalid condition " + quoted(words[0]),
-                   "a variable alone, or a variable, a comparison and one value; quote a value "
-                   "that holds spaces",
-                   &statement.words[first]);
+    compiler.error(
+        statement, "invalid condition " + quoted(words[0]),
+        std::find(words.begin(), words.end(), "&&") != words.end() ||
+                std::find(words.begin(), words.end(), "||") != words.end()
+            ? "conditions cannot be joined by \"&&\" or \"||\": use a map of both values "
+              "(map \"$a:$b\" $both { ... })"
+            : "a variable alone, or a variable, a comparison and one value; quote a value "
+              "that holds spaces",
+        &statement.words[first]);
     return false;
   }
   if (!read_variable_name(compiler, statement, statement.words[first], words[0], name))

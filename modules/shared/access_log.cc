@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <unordered_map>
 
+#include "confparse/nearest.h"
 #include "confparse/setters.h"
 #include "engine/http/builder.h"
 #include "engine/worker.h"
@@ -45,14 +46,16 @@ bool read_option(Compiler& compiler, const Statement& statement, const Word& wor
   if (text.starts_with("buffer=")) {
     const auto size = parse_size(text.substr(7));
     if (!size || *size == 0) {
-      compiler.error(statement, "invalid buffer size " + quoted(text.substr(7)), {}, &word);
+      compiler.error(statement, "invalid buffer size " + quoted(text.substr(7)),
+                     conf::explain_size(text.substr(7), false), &word);
       return false;
     }
     log.sink.buffer_size = *size;
   } else if (text.starts_with("flush=")) {
     const auto time = parse_milliseconds(text.substr(6));
     if (!time || *time == 0) {
-      compiler.error(statement, "invalid flush time " + quoted(text.substr(6)), {}, &word);
+      compiler.error(statement, "invalid flush time " + quoted(text.substr(6)),
+                     conf::explain_time(text.substr(6)), &word);
       return false;
     }
     log.sink.flush_milliseconds = static_cast<uint64_t>(*time);
@@ -62,7 +65,8 @@ bool read_option(Compiler& compiler, const Statement& statement, const Word& wor
     if (text.size() > 4) {
       const auto level = parse_number(text.substr(5));
       if (!level || *level < 1 || *level > 9) {
-        compiler.error(statement, "invalid compression level " + quoted(text.substr(5)), {}, &word);
+        compiler.error(statement, "invalid compression level " + quoted(text.substr(5)),
+                       "a number from 1 (fast) to 9 (small)", &word);
         return false;
       }
       log.sink.gzip_level = static_cast<int>(*level);
@@ -79,15 +83,18 @@ bool read_option(Compiler& compiler, const Statement& statement, const Word& wor
 bool check_options(Compiler& compiler, const Statement& statement, const AccessLog& log) {
   if (log.sink.flush_milliseconds != 0 && log.sink.buffer_size == 0) {
     compiler.error(statement,
-                   "no buffer is defined for access_log " + quoted(statement.argument(0)));
+                   "no buffer is defined for access_log " + quoted(statement.argument(0)),
+                   "flush= says how long lines may wait in a buffer: add buffer=SIZE");
     return false;
   }
   if (log.sink.buffer_size != 0 && log.syslog) {
-    compiler.error(statement, "logs to syslog cannot be buffered");
+    compiler.error(statement, "logs to syslog cannot be buffered",
+                   "leave buffer=, flush= and gzip out");
     return false;
   }
   if (log.sink.buffer_size != 0 && !log.path_template.empty()) {
-    compiler.error(statement, "buffered logs cannot have variables in name");
+    compiler.error(statement, "buffered logs cannot have variables in name",
+                   "leave buffer=, flush= and gzip out, or the variables");
     return false;
   }
   return true;
@@ -125,8 +132,14 @@ bool read_access_log(conf::Compiler& compiler, const conf::Statement& statement,
     if (format->name == name && format->number <= statement.number) log.format = format;
   }
   if (!log.format) {
-    compiler.error(statement, "unknown log format " + quoted(name),
-                   "a log_format must stand before its use", &statement.words[2]);
+    conf::Nearest nearest(name);
+    for (const auto& format : formats.all) nearest.consider(format->name);
+    std::string help = nearest.found() ? "did you mean " + quoted(nearest.best()) + "? " : "";
+    const bool option = name.find('=') != name.npos || name == "gzip";
+    help += option ? "The format's name comes before the options"
+                   : "A log_format must stand before its use";
+    compiler.error(statement, "unknown log format " + quoted(name), std::move(help),
+                   &statement.words[2]);
     return false;
   }
   for (size_t i = 3; i < statement.words.size(); ++i) {

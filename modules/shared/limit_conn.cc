@@ -86,11 +86,12 @@ void ConnectionLimitZones::read_limit(conf::Compiler& compiler, conf::Scope& sco
   if (!number || *number == 0) {
     compiler.error(statement,
                    "invalid number of connections \"" + std::string(statement.argument(1)) + "\"",
-                   {}, &statement.words[2]);
+                   "a number from 1 to 65535", &statement.words[2]);
     return;
   }
   if (*number > 65535) {
-    compiler.error(statement, "connection limit must be less 65536", {}, &statement.words[2]);
+    compiler.error(statement, "connection limit must be less 65536", "a number from 1 to 65535",
+                   &statement.words[2]);
     return;
   }
   find(zone);

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "confparse/advice.h"
 #include "confparse/value.h"
 
 namespace weir::shared {
@@ -42,6 +43,22 @@ bool read_keepalive(std::string_view value, net::ListenOptions& options) {
   return true;
 }
 
+// What people write instead of an address.
+std::string listen_help(std::string_view text, std::string_view problem) {
+  if (text.find("://") != text.npos) return "an address has no scheme: write 80 or 127.0.0.1:80";
+  if (text.find('/') != text.npos && !text.starts_with("unix:")) {
+    return "an address has no path; a unix socket is written unix:/path";
+  }
+  if (text.starts_with(':') && problem == "no host") {
+    return "write " + std::string(text.substr(1)) + " or *" + std::string(text) +
+           " for all addresses";
+  }
+  if (problem.starts_with("invalid port")) {
+    return problem == "invalid port" ? "a port is a number from 1 to 65535" : "";
+  }
+  return {};
+}
+
 }  // namespace
 
 std::optional<conf::Url> read_listen_address(conf::Compiler& compiler,
@@ -52,8 +69,8 @@ std::optional<conf::Url> read_listen_address(conf::Compiler& compiler,
   if (url.ok()) return url;
   compiler.error(
       statement,
-      url.problem + " in " + quoted(statement.argument(0)) + " of the \"listen\" directive", {},
-      &statement.words[1]);
+      url.problem + " in " + quoted(statement.argument(0)) + " of the \"listen\" directive",
+      listen_help(statement.argument(0), url.problem), &statement.words[1]);
   return std::nullopt;
 }
 
@@ -92,21 +109,26 @@ bool read_listen_value(conf::Compiler& compiler, const conf::Statement& statemen
   const size_t equals = word.text.find('=');
   const std::string_view name = word.text.substr(0, equals);
   const std::string_view value = word.text.substr(equals + 1);
-  const auto invalid = [&] {
-    compiler.error(statement, "invalid " + std::string(name) + " " + quoted(word.text), {}, &word);
+  const auto invalid = [&](std::string help) {
+    compiler.error(statement, "invalid " + std::string(name) + " " + quoted(word.text),
+                   std::move(help), &word);
     return false;
   };
   if (name == "backlog" || name == "fastopen") {
     const auto number = conf::parse_number(value);
-    if (!number || (name == "backlog" && *number == 0)) return invalid();
+    if (!number || (name == "backlog" && *number == 0)) {
+      return invalid(name == "backlog" ? "a number of waiting connections, at least 1"
+                                       : "a number of connections");
+    }
     (name == "backlog" ? options.backlog : options.fast_open) = static_cast<int>(*number);
   } else if (name == "rcvbuf" || name == "sndbuf") {
     const auto size = conf::parse_size(value);
-    if (!size) return invalid();
+    if (!size) return invalid(conf::explain_size(value, false));
     (name == "rcvbuf" ? options.receive_buffer : options.send_buffer) = static_cast<int>(*size);
   } else if (name == "ipv6only" && value.starts_with('o')) {
     if (value != "on" && value != "off") {
-      compiler.error(statement, "invalid ipv6only flags " + quoted(value), {}, &word);
+      compiler.error(statement, "invalid ipv6only flags " + quoted(value),
+                     "ipv6only=on or ipv6only=off", &word);
       return false;
     }
     options.ipv6only = value == "on";

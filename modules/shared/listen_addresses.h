@@ -28,6 +28,8 @@ struct ListenAddress {
   bool http2 = false;
   bool ssl = false;
   Server* explicit_default = nullptr;
+  conf::Span default_at;  // the listen lines that say so, for explanations
+  conf::Span options_at;
   std::vector<Server*> servers;  // in reading order
 };
 
@@ -59,26 +61,34 @@ class ListenAddresses final : public conf::CompilerState {
       known = addresses_.back().get();
       known->options = line.options;
     } else if (!known->servers.empty() && known->servers.back() == server) {
-      compiler.error(statement, "a duplicate listen " + text, {}, &statement.words[1]);
+      compiler.error(statement, "a duplicate listen " + text,
+                     "this server listens there already" + compiler.earlier(statement, true),
+                     &statement.words[1]);
       return;
     }
     if (line.sets_options) {
       if (known->binds) {
         compiler.error(statement, "duplicate listen options for " + text,
-                       "socket options of one address are set once, in one of the servers",
+                       "socket options of one address are set once, in one of the servers; the "
+                       "first are in " +
+                           compiler.line_of(known->options_at, statement.words[0].span),
                        &statement.words[1]);
         return;
       }
       known->binds = true;
+      known->options_at = statement.words[0].span;
       known->options = line.options;
     }
     if (line.default_server) {
       if (known->explicit_default) {
-        compiler.error(statement, "a duplicate default server for " + text, {},
+        compiler.error(statement, "a duplicate default server for " + text,
+                       "one server of an address is its default; that is said in " +
+                           compiler.line_of(known->default_at, statement.words[0].span),
                        &statement.words[1]);
         return;
       }
       known->explicit_default = server;
+      known->default_at = statement.words[0].span;
     }
     known->proxy_protocol |= line.proxy_protocol;
     known->http2 |= line.http2;

@@ -124,6 +124,18 @@ void LogFormat::append_line(std::string& line, conf::VariableSource& source) con
   }
 }
 
+namespace {
+
+// The word that `text` is, for the caret.
+const conf::Word* word_of(const conf::Statement& at, std::string_view text) {
+  for (const conf::Word& word : at.words) {
+    if (word.text.data() == text.data()) return &word;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 const LogFormat* LogFormats::find(std::string_view name) const {
   for (const auto& format : all) {
     if (format->name == name) return format.get();
@@ -156,11 +168,15 @@ bool LogFormats::parse(conf::Compiler& compiler, const conf::Statement* at, std:
     const bool closed = !bracket || (i < text.size() && text[i] == '}');
     if (at && !closed && (!name.empty() || i < text.size())) {
       compiler.error(*at,
-                     "the closing bracket in \"" + std::string(name) + "\" variable is missing");
+                     "the closing bracket in \"" + std::string(name) + "\" variable is missing",
+                     "after \"${\" come the name of a variable and \"}\"", word_of(*at, text));
       return false;
     }
     if (name.empty() || !closed) {
-      if (at) compiler.error(*at, "invalid parameter \"" + std::string(text.substr(dollar)) + "\"");
+      if (at) {
+        compiler.error(*at, "invalid parameter \"" + std::string(text.substr(dollar)) + "\"",
+                       "a \"$\" begins the name of a variable", word_of(*at, text));
+      }
       return false;
     }
     if (bracket) ++i;
@@ -181,7 +197,9 @@ LogFormat& LogFormats::add_built_in(conf::Compiler& compiler, std::string name,
 void LogFormats::read(conf::Compiler& compiler, const conf::Statement& statement) {
   const std::string_view name = statement.argument(0);
   if (find(name)) {
-    compiler.error(statement, "duplicate \"log_format\" name \"" + std::string(name) + "\"", {},
+    compiler.error(statement, "duplicate \"log_format\" name \"" + std::string(name) + "\"",
+                   name == "combined" ? "a format of this name is built in"
+                                      : "every format needs a name of its own",
                    &statement.words[1]);
     return;
   }

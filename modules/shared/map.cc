@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "modules/shared/hash_size.h"
+
 namespace weir::shared {
 
 namespace {
@@ -36,7 +38,8 @@ std::unique_ptr<Map> Map::read(conf::Compiler& compiler, const conf::Statement& 
   return map;
 }
 
-std::unique_ptr<Map> Map::define(conf::Compiler& compiler, const conf::Statement& statement) {
+std::unique_ptr<Map> Map::define(conf::Compiler& compiler, const conf::Scope& scope,
+                                 const conf::Statement& statement) {
   const std::string_view name = statement.argument(1);
   if (!name.starts_with("$") || name.size() == 1) {
     compiler.error(statement, "invalid variable name \"" + std::string(name) + "\"",
@@ -46,6 +49,13 @@ std::unique_ptr<Map> Map::define(conf::Compiler& compiler, const conf::Statement
   }
   auto map = Map::read(compiler, statement);
   if (!map) return nullptr;
+  const auto& sizes = scope.get<MapTuning>();
+  std::string problem = map->has_keys() ? hash_size_problem("map_hash", sizes.hash_max_size.value,
+                                                            sizes.hash_bucket_size.value)
+                                        : std::string();
+  if (!problem.empty()) {
+    compiler.late_error(statement.block->end_number, 0, std::move(problem), nullptr, kHashSizeHelp);
+  }
   conf::Variable variable;
   variable.name = name.substr(1);
   variable.get = evaluate_map;
@@ -89,7 +99,7 @@ void Map::read_line(conf::Compiler& compiler, const conf::Statement& line) {
   results_.push_back(compiler.make_template(line, line.words[1]));
   if (key == "default") {
     if (default_ >= 0) {
-      compiler.error(line, "duplicate default map parameter");
+      compiler.error(line, "duplicate default map parameter", "a map has one default");
       failed_ = true;
       return;
     }
@@ -124,7 +134,9 @@ void Map::read_key(conf::Compiler& compiler, const conf::Statement& line, std::s
     const bool trailing = name.ends_with(".*") && name.size() > 2;
     if (name.find("..") != std::string::npos || stars > 1 ||
         (stars == 1 && !leading && !trailing)) {
-      compiler.error(line, "invalid hostname or wildcard " + quoted(key));
+      compiler.error(line, "invalid hostname or wildcard " + quoted(key),
+                     "a wildcard stands for whole labels, once: *.example.com, www.example.*",
+                     &line.words[0]);
       failed_ = true;
       return;
     }

@@ -21,11 +21,14 @@ class Map {
   // Reads the block; reports nginx's errors. Null after an error.
   static std::unique_ptr<Map> read(conf::Compiler& compiler, const conf::Statement& statement);
   // The same for `map $a $b { … }`, and defines the variable that it names.
-  static std::unique_ptr<Map> define(conf::Compiler& compiler, const conf::Statement& statement);
+  static std::unique_ptr<Map> define(conf::Compiler& compiler, const conf::Scope& scope,
+                                     const conf::Statement& statement);
   conf::Value evaluate(conf::VariableSource& source) const;
   bool is_volatile() const { return volatile_; }
   // Variables that the value is made of.
   std::vector<conf::VariableId> reads() const;
+  // Are there keys besides expressions and the default?
+  bool has_keys() const { return !exact_.empty() || !leading_.empty() || !trailing_.empty(); }
 
  private:
   struct TextHash {

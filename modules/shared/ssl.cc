@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "confparse/advice.h"
 #include "confparse/value.h"
 #include "engine/log/error_log.h"
 #include "engine/tls/material_checks.h"
@@ -110,8 +111,9 @@ void set_protocols(Compiler& compiler, Scope& scope, const Statement& statement)
         std::begin(kProtocols), std::end(kProtocols),
         [&](const auto& known) { return conf::equal_without_case(known.first, word.text); });
     if (found == std::end(kProtocols)) {
-      compiler.invalid_value(statement, word,
-                             "it must be SSLv3, TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3");
+      compiler.invalid_value(
+          statement, word,
+          conf::explain_choice(word.text, {"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"}));
       return;
     }
     const auto bit = static_cast<uint32_t>(found->second);
@@ -319,7 +321,8 @@ void error_at_end(Compiler& compiler, std::string text) {
   Statement closing;
   closing.words = {&word, 1};
   closing.terminator = compiler.root_block().close;
-  compiler.error(closing, std::move(text));
+  std::string help = conf::explain_message(text);
+  compiler.error(closing, std::move(text), std::move(help));
 }
 
 // Pairs certificates with keys; those with variables wait for a connection. False: reported.
@@ -330,8 +333,11 @@ bool pair_credentials(Compiler& compiler, ServerSettings& settings) {
     if (i >= settings.keys.size()) {
       compiler.error_without_place(
           "no \"ssl_certificate_key\" is defined for certificate " +
-          quoted(settings.certificates[settings.keys.empty() ? settings.certificates.size() - 1 : i]
-                     .source()));
+              quoted(settings
+                         .certificates[settings.keys.empty() ? settings.certificates.size() - 1 : i]
+                         .source()),
+          Severity::emerg,
+          "every ssl_certificate needs its ssl_certificate_key, in the same order");
       return false;
     }
     if (!settings.certificates[i].is_literal() || !settings.keys[i].is_literal()) {
@@ -363,7 +369,10 @@ void finish_server(Compiler& compiler, Scope& scope, std::string_view id_context
                         options.verify == tls::ClientVerification::optional;
   if (needs_ca && options.client_certificate.empty() && options.trusted_certificate.empty()) {
     compiler.error_without_place(
-        "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client");
+        "no ssl_client_certificate or ssl_trusted_certificate for ssl_verify_client",
+        Severity::emerg,
+        "clients' certificates are judged by those of a CA: name its file in "
+        "ssl_client_certificate");
     return;
   }
   if (options.ocsp != tls::OcspMode::off &&
@@ -379,7 +388,8 @@ void finish_server(Compiler& compiler, Scope& scope, std::string_view id_context
       error_at_end(compiler, std::move(problem.text));
       continue;
     }
-    compiler.error_without_place(std::move(problem.text), problem.severity);
+    std::string help = conf::explain_message(problem.text);
+    compiler.error_without_place(std::move(problem.text), problem.severity, std::move(help));
   }
 }
 

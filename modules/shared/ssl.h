@@ -55,7 +55,9 @@ void check_certificates(Compiler& compiler, Builder& build) {
       const auto& own = settings(server);
       if (!own.certificates.empty() || own.options.reject_handshake) continue;
       compiler.error(*build.server_statements.at(server),
-                     "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive");
+                     "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive",
+                     "this server takes TLS connections: give it ssl_certificate and "
+                     "ssl_certificate_key");
       break;
     }
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "confparse/advice.h"
+#include "confparse/nearest.h"
 #include "confparse/setters.h"
 #include "confparse/value.h"
 #include "engine/upstream/zone_room.h"
@@ -44,7 +46,11 @@ void set_upstream(Compiler& compiler, Scope& scope, const Statement& at) {
   builder.add_unresolved(std::move(builder.block.unresolved));
   builder.current = nullptr;
   builder.block.cluster = nullptr;
-  if (cluster->servers.empty()) {
+  const auto& lines = at.block->statements;
+  const bool tried = std::any_of(lines.begin(), lines.end(), [](const Statement& line) {
+    return line.name() == "server";  // refused, and reported
+  });
+  if (cluster->servers.empty() && !(tried && compiler.failed())) {
     compiler.error_at_close(at, "no servers are inside upstream",
                             "An upstream needs at least one \"server\" line.");
   }
@@ -69,7 +75,10 @@ Cluster* UpstreamBuilder::define(Compiler& compiler, const Statement& at, std::s
   for (Entry& entry : entries_) {
     if (!conf::equal_without_case(entry.cluster->host, name)) continue;
     if (entry.defined) {
-      compiler.error(at, "duplicate upstream \"" + std::string(name) + "\"", {}, &at.words[1]);
+      compiler.error(
+          at, "duplicate upstream \"" + std::string(name) + "\"",
+          "the first is in " + compiler.line_of(entry.at->words[0].span, at.words[0].span),
+          &at.words[1]);
       return nullptr;
     }
     if (!entry.no_port) {
@@ -77,7 +86,11 @@ Cluster* UpstreamBuilder::define(Compiler& compiler, const Statement& at, std::s
       compiler.late_error(
           at.number, 0,
           "upstream \"" + std::string(name) + "\" may not have port " + std::to_string(entry.port),
-          entry.at);
+          entry.at,
+          "\"" + std::string(name) + "\" is an upstream block, in " +
+              compiler.line_of(at.words[0].span, entry.at->words[0].span) +
+              ": its servers have the ports",
+          conf::Severity::emerg, entry.at->words[1].span);
       return nullptr;
     }
     entry.defined = true;
@@ -101,7 +114,8 @@ const Cluster* UpstreamBuilder::refer(Compiler& compiler, const Statement& at,
     if (entry.defined && !url.no_port && at.number < entry.at->number) {
       compiler.late_error(entry.at->number, 0,
                           "upstream \"" + host + "\" may not have port " + std::to_string(url.port),
-                          &at);
+                          &at, "The ports are those of the upstream's servers.",
+                          conf::Severity::emerg, at.words[1].span);
       return nullptr;
     }
     if (entry.defined && !url.no_port) {
@@ -121,6 +135,15 @@ const Cluster* UpstreamBuilder::refer(Compiler& compiler, const Statement& at,
   }
   cluster->servers.push_back(std::move(server));
   return cluster;
+}
+
+// The defined upstream that was meant by a name that there is none of.
+std::string UpstreamBuilder::nearest_upstream(const std::string& host) const {
+  conf::Nearest nearest(host);
+  for (const Entry& entry : entries_) {
+    if (entry.defined) nearest.consider(entry.cluster->host);
+  }
+  return nearest.found() ? "did you mean \"" + nearest.best() + "\"? " : std::string();
 }
 
 // What servers with `resolve` need.
@@ -177,8 +200,9 @@ bool any_unresolved(const Cluster& cluster) {
 void UpstreamBuilder::complete(Compiler& compiler, const ResolverSettings& resolver) {
   compiler.sort_as_finish();
   for (const UpstreamBlock::Unresolved& server : unresolved_) {
-    compiler.late_error(server.at->number, 0, server.text, server.at, {},
-                        start_unresolved ? Severity::warn : Severity::emerg);
+    compiler.late_error(
+        server.at->number, 0, server.text, server.at, conf::explain_message(server.text),
+        start_unresolved ? Severity::warn : Severity::emerg, server.at->words[1].span);
   }
   for (Entry& entry : entries_) {
     Cluster& cluster = *entry.cluster;
@@ -197,7 +221,8 @@ void UpstreamBuilder::complete(Compiler& compiler, const ResolverSettings& resol
     }
     if (entry.port == 0 && !cluster.host.starts_with("unix:")) {
       compiler.error(*entry.at, "no port in upstream \"" + cluster.host + "\"",
-                     "Neither is there an \"upstream\" of this name, nor is a port given.",
+                     nearest_upstream(cluster.host) +
+                         "Neither is there an \"upstream\" of this name, nor is a port given.",
                      &entry.at->words[1]);
       continue;
     }
@@ -210,7 +235,9 @@ void UpstreamBuilder::complete(Compiler& compiler, const ResolverSettings& resol
     if (!answer.ok() || answer.value.empty()) {
       const std::string text = "host not found in upstream \"" + cluster.host + "\"";
       if (!start_unresolved) {
-        compiler.error(*entry.at, text, {}, &entry.at->words[1]);
+        compiler.error(*entry.at, text,
+                       nearest_upstream(cluster.host) + conf::explain_message(text),
+                       &entry.at->words[1]);
         continue;
       }
       compiler.warn(*entry.at, text, {}, &entry.at->words[1]);

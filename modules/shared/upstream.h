@@ -63,6 +63,7 @@ class UpstreamBuilder : public conf::CompilerState {
     bool no_port;
     bool defined;
   };
+  std::string nearest_upstream(const std::string& host) const;
   static void check_resolve(conf::Compiler& compiler, const Entry& entry,
                             const ResolverSettings& resolver);
   upstream::Cluster* add(Entry entry, std::string_view host, uint16_t default_port);

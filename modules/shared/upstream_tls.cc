@@ -4,6 +4,8 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "confparse/advice.h"
+
 namespace weir {
 namespace {
 
@@ -145,14 +147,17 @@ std::shared_ptr<const tls::ClientContext> make_client_context(conf::Compiler& co
                                                               std::string_view prefix) {
   const std::string directive = std::string(prefix) + "ssl_";
   if (!settings.certificate.empty() && !settings.has_certificate_key) {
-    compiler.error_without_place("no \"" + directive +
-                                 "certificate_key\" is defined for certificate \"" +
-                                 settings.certificate_written + "\"");
+    compiler.error_without_place(
+        "no \"" + directive + "certificate_key\" is defined for certificate \"" +
+            settings.certificate_written + "\"",
+        Severity::emerg, "a certificate is shown with its key: name the key's file");
     return nullptr;
   }
   if (settings.verify && settings.trusted_certificate.empty()) {
-    compiler.error_without_place("no " + directive + "trusted_certificate for " + directive +
-                                 "verify");
+    compiler.error_without_place(
+        "no " + directive + "trusted_certificate for " + directive + "verify", Severity::emerg,
+        "the server's certificate is judged by those of a CA: name its file, "
+        "such as /etc/ssl/certs/ca-certificates.crt");
     return nullptr;
   }
   const tls::ClientOptions options = options_of(compiler, settings);
@@ -163,7 +168,9 @@ std::shared_ptr<const tls::ClientContext> make_client_context(conf::Compiler& co
         tls::ClientContext::make(compiler.world(), options, entry->second.problems);
   }
   for (const tls::Problem& problem : entry->second.problems) {
-    if (fresh) compiler.error_without_place(problem.text, problem.severity);
+    if (fresh)
+      compiler.error_without_place(problem.text, problem.severity,
+                                   conf::explain_message(problem.text));
   }
   return entry->second.context;
 }

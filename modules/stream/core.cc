@@ -3,7 +3,9 @@
 #include "confparse/setters.h"
 #include "engine/http/builder.h"
 #include "modules/core/error_log.h"
+#include "modules/shared/hash_size.h"
 #include "modules/shared/resolver.h"
+#include "modules/shared/server_name.h"
 #include "modules/stream/modules.h"
 
 // ngx_stream_core_module: the directive table and the blocks.
@@ -28,11 +30,7 @@ void read_stream(Compiler& compiler, Scope& main, const Statement& statement) {
   compiler.begin_root(*graph.scope, kStream);
   compiler.visit(*statement.block, *graph.scope);
   compiler.complete_root(*graph.scope, kStream, *statement.block);
-  for (const std::string& name : graph.variables.finish()) {
-    compiler.late_error(build.close_number, kStageVariables, "unknown \"" + name + "\" variable",
-                        nullptr,
-                        "nothing defines $" + name + ": no module, no set, map or named capture");
-  }
+  compiler.report_unknown_variables(build.close_number, kStageVariables, *statement.block);
   compiler.use_variables(nullptr);
 }
 
@@ -180,8 +178,29 @@ void finish(Compiler& compiler, Scope& self, const Scope*) {
   }
 }
 
-void complete(Compiler& compiler, Scope&) {
+void check_tables(Compiler& compiler, const Scope& root) {
+  Builder& build = builder(compiler);
+  const auto& sizes = root.get<TuningSettings>();
+  const auto check = [&](const char* table, const Number& most, const Number& bucket,
+                         uint32_t stage) {
+    std::string text = shared::hash_size_problem(table, most.value, bucket.value);
+    if (text.empty()) return;
+    compiler.late_error(build.close_number, stage, std::move(text), nullptr, shared::kHashSizeHelp);
+  };
+  // Unknown variables come first.
+  check("variables_hash", sizes.variables_hash_max_size, sizes.variables_hash_bucket_size,
+        kStageVariables + 1);
+  for (const auto& listener : build.graph().listeners) {
+    if (!shared::has_plain_names(*listener)) continue;
+    check("server_names_hash", sizes.server_names_hash_max_size,
+          sizes.server_names_hash_bucket_size, kStageNames);
+    break;
+  }
+}
+
+void complete(Compiler& compiler, Scope& root) {
   complete_listeners(compiler, builder(compiler).close_number);
+  check_tables(compiler, root);
 }
 
 }  // namespace

@@ -8,8 +8,8 @@ namespace weir::stream {
 
 namespace {
 
-void read_map(conf::Compiler& compiler, conf::Scope&, const conf::Statement& statement) {
-  auto map = shared::Map::define(compiler, statement);
+void read_map(conf::Compiler& compiler, conf::Scope& scope, const conf::Statement& statement) {
+  auto map = shared::Map::define(compiler, scope, statement);
   if (map) builder(compiler).graph().keep(std::move(map));
 }
 

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """confcheck: nginx's verdict without touching anything outside, and then more help than nginx gives."""
 
+import json
 import os
+import re
 import socket
 import subprocess
 import unittest
@@ -100,6 +102,66 @@ class Confcheck(harness.TestCase):
         for part in ("proxy_connect_timeout", 'unknown directive "listn"', "listen",
                      'invalid value "maybe"', "sendfile maybe;", "^"):
             self.assertIn(part, output)
+
+    def places(self, text, *options):
+        """Line, column, severity and the first words of every explained problem, in order."""
+        result = self.check(text, *options)
+        self.assertEqual(result.returncode, 1, result.stderr)
+        return re.findall(r"^\S*/(\w+\.conf):(\d+):(\d+): (\w+): (\S+ \S+)", result.stderr, re.M), result.stderr
+
+    def test_what_is_found_after_reading_has_its_place(self):
+        found, output = self.places(
+            "events {}\nhttp {\n    map $uri $target { default 1; }\n    server {\n        listen 127.0.0.1:1;\n"
+            "        server_name a b;\n        return 200 \"${targt} $htp_host\";\n    }\n"
+            "    server { listen 127.0.0.1:1; server_name c b; }\n}\n")
+        self.assertEqual(output.splitlines()[0], 'nginx: [emerg] unknown "targt" variable')
+        self.assertEqual(found, [("weir.conf", "7", "21", "emerg", 'unknown "targt"'),
+                                 ("weir.conf", "7", "30", "emerg", 'unknown "htp_host"'),
+                                 ("weir.conf", "9", "48", "warn", "conflicting server")])
+        for words in ('did you mean "$target"?', 'did you mean "$http_host"?', "the first is used, in line 6",
+                      "       |                     ^~~~~~~~\n"):
+            self.assertIn(words, output)
+
+    def test_every_problem_of_included_files_and_nested_blocks(self):
+        self.place.write("part.conf", "location / {\n    proxy_read_timeout 5x;\n}\nroot /a\n")
+        found, output = self.places(
+            "events {}\nhttp {\n    server {\n        include part.conf;\n        listen 127.0.0.1:1 defalt_server;\n"
+            "    }\n    include missing.conf;\n    access_log off nothing;\n    servr {\n        foo;\n    }\n}\n")
+        self.assertEqual([place[:3] for place in found], [("part.conf", "2", "24"), ("part.conf", "4", "1")])
+        self.assertIn("unexpected end of file", output)
+        self.place.write("part.conf", "location / {\n    proxy_read_timeout 5x;\n}\nroot /a;\n")
+        found, output = self.places(
+            "events {}\nhttp {\n    server {\n        include part.conf;\n        listen 127.0.0.1:1 defalt_server;\n"
+            "        return 200 $defined_in_missing;\n"
+            "    }\n    include missing.conf;\n    sendfile yes;\n    servr {\n        foo;\n    }\n}\n")
+        self.assertEqual([place[:2] for place in found],
+                         [("part.conf", "2"), ("weir.conf", "5"), ("weir.conf", "8"), ("weir.conf", "9"),
+                          ("weir.conf", "10"), ("weir.conf", "11")])
+        self.assertIn(f"included in {self.place.path('weir.conf')}:4", output)
+        self.assertNotIn("defined_in_missing\" variable", output)
+
+    def test_reading_goes_on_behind_what_is_broken(self):
+        found, _ = self.places(
+            "events {}\nhttp {\n    server {\n        listen 127.0.0.1:1;\n        return 200 \"open;\n"
+            "        add_header A \"b\";\n        foo;\n        index a }\n    server { { bar; } listen 8x; };\n}\n")
+        self.assertEqual([place[1:3] + place[4:] for place in found],
+                         [("5", "20", 'unexpected "b"'), ("7", "9", "unknown directive"), ("8", "15", 'unexpected "}"'),
+                          ("9", "14", 'unexpected "{"'), ("9", "35", 'unexpected ";"')])
+
+    def test_a_brace_too_many_is_told_once(self):
+        found, output = self.places(
+            "events {}\nhttp {\n    server { listen 127.0.0.1:1; }\n}\nserver { listen 127.0.0.1:2; }\n"
+            "server { listen 127.0.0.1:3; }\n}\n")
+        self.assertEqual([place[1:3] + place[4:] for place in found],
+                         [("5", "1", '"server" directive'), ("7", "1", 'unexpected "}"')])
+        self.assertIn('one "}" too many', output)
+
+    def test_json_has_the_places_too(self):
+        text = "events {}\nhttp {\n    server { listen 127.0.0.1:1; return 200 $nothing; }\n}\n"
+        problems = json.loads(self.check(text, "--json").stdout)
+        self.assertEqual([(problem["line"], problem["column"], problem["end_column"]) for problem in problems],
+                         [(3, 45, 53)])
+        self.assertNotIn("nginx_line", problems[0])
 
     def test_pasted_ellipsis_is_explained(self):
         result = self.check("events {}\nhttp {\n    server {\n        ...\n"

@@ -89,7 +89,7 @@ TEST_CASE("cycles, depth and size are bounded") {
 
 TEST_CASE("what follows a recoverable error is still read") {
   Parsed parsed("a { b c }\n d; ; e; } f;");
-  CHECK(parsed.normal() == "a {\n}\nd;\ne;\nf;\n");
+  CHECK(parsed.normal() == "a {\n    b c;\n}\nd;\ne;\nf;\n");
   CHECK(parsed.tree.problems.size() == 3);
 }
 
