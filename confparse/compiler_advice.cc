@@ -107,6 +107,14 @@ std::string Compiler::advice(const Statement& at, const Word* word, std::string_
   return more.empty() ? line : more + "\n" + line;
 }
 
+Span Compiler::in_effect(std::string_view name) const {
+  Span found;
+  for (auto at = enclosing_.rbegin(); at != enclosing_.rend() && found.file == 0; ++at) {
+    found = find_name(*at->block, name, Depth::this_block);
+  }
+  return found;
+}
+
 Span Compiler::search(std::string_view text) const {
   if (!file_block_ || diagnostics_.size() >= kMostSearches) return {};
   const auto find = [this](auto&& finder, std::string_view wanted, bool everywhere) {
