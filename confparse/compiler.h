@@ -221,7 +221,6 @@ class Compiler {
   std::vector<Diagnostic> diagnostics_;
   std::unordered_map<std::type_index, std::unique_ptr<CompilerState>> states_;
   std::unordered_multimap<std::string_view, const Directive*> index_;
-  std::deque<Statement> halves_;     // of statements with a lost ';'
   std::vector<Tree> initial_trees_;  // statements of defaults live as long as the compiler
   std::unordered_set<const Directive*> used_;
   std::unordered_map<std::string, Ref<Regex>> regexes_;
@@ -237,6 +236,7 @@ class Compiler {
   bool unclosed_ = false;     // the text ended inside a block
   bool stray_close_ = false;  // and has a '}' too many
   bool told_stray_ = false;
+  std::deque<Statement> halves_;  // of statements with a lost ';'
 };
 
 // "http, server or location": names of the contexts in `where`, as nginx's manual calls them.
