@@ -320,7 +320,9 @@ void Compiler::report(Severity severity, const Statement& at, std::string text, 
   if (!word) word = quoted_word(at, text);
   Diagnostic diagnostic;
   diagnostic.severity = severity;
-  diagnostic.help = advice(at, word, text, std::move(help));
+  // Of a flood only the first are explained: advice looks at the whole statement.
+  if (diagnostics_.size() < kMostSearches) help = advice(at, word, text, std::move(help));
+  diagnostic.help = std::move(help);
   diagnostic.text = std::move(text);
   diagnostic.placed = true;
   diagnostic.nginx_place = at.terminator;
