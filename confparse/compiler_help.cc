@@ -82,8 +82,17 @@ std::string Compiler::help_misplaced(const Statement& statement, const Scope& sc
   const auto [begin, end] = index_.equal_range(statement.name());
   for (auto row = begin; row != end; ++row) where |= row->second->where;
   const Span here = statement.words[0].span;
-  std::string help =
-      "it may stand in " + context_names(where) + "; this is " + context_name(scope.context());
+  // Inside http its blocks are meant, inside stream those.
+  constexpr uint32_t kStreams = kStream | kStreamServer | kStreamUpstream;
+  constexpr uint32_t kTop = kMain | kEvents;
+  uint32_t shown = where;
+  if (!(scope.context() & kTop)) {
+    const uint32_t family = scope.context() & kStreams ? kStreams : ~(kStreams | kTop);
+    if (where & family) shown = where & family;
+  }
+  const bool elsewhere = (scope.context() & kStreams) && !(where & (kStreams | kTop));
+  std::string help = "it may stand in " + context_names(shown) + (elsewhere ? " of http" : "") +
+                     "; this is " + context_name(scope.context());
   if (enclosing_.empty()) return help;
   const Enclosing& inner = enclosing_.back();
   if (inner.owner) help += ", which begins in " + line_of(inner.owner->words[0].span, here);
