@@ -248,10 +248,10 @@ std::string explain_message(std::string_view text) {
        "machine's name server know it?"},
       {"invalid URL prefix", "it begins with http:// or https://"},
       {"the duplicate ", "a variable of this name is there already: choose another name"},
-      {"cannot load certificate ",
-       "a file in PEM form that begins with \"-----BEGIN CERTIFICATE-----\""},
       {"cannot load certificate key ",
        "a file in PEM form that begins with \"-----BEGIN ... KEY-----\""},
+      {"cannot load certificate ",
+       "a file in PEM form that begins with \"-----BEGIN CERTIFICATE-----\""},
   };
   static constexpr std::pair<std::string_view, std::string_view> kInside[] = {
       {"No such file or directory",
@@ -263,11 +263,15 @@ std::string explain_message(std::string_view text) {
       {"missing closing parenthesis", "a \"(\" opens a group; the sign itself is written \"\\(\""},
       {"unmatched closing parenthesis",
        "a \")\" without its \"(\"; the sign itself is written \"\\)\""},
+      {"syntax error in subpattern name", "a named group is written (?<name>...)"},
       {"missing terminating ]",
        "a \"[\" opens a set of letters; the sign itself is written \"\\[\""},
       {"range out of order",
        "in a set of letters \"-\" makes a range: put it first or last, or write \"\\-\""},
   };
+  if (text.starts_with("invalid host in") && text.find("://") != text.npos) {
+    return "an address has no scheme here: leave \"http://\" out, and any path";
+  }
   for (const auto& [inside, help] : kInside) {
     if (text.find(inside) != text.npos) return std::string(help);
   }

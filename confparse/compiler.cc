@@ -150,13 +150,31 @@ void Compiler::visit(const Block& block, Scope& scope) {
   root_block_ = outer_root;
 }
 
+// A refused statement that is two, for a lost ';', is read as two, so that nothing follows from it.
+void Compiler::visit_halves(const Statement& statement, Scope& scope, Deferred& deferred) {
+  for (size_t i = 1; i < statement.words.size(); ++i) {
+    const Word& word = statement.words[i];
+    if (!index_.contains(word.text) || missing_semicolon(statement, word).empty()) continue;
+    if (halves_.size() >= 2 * kMostDiagnostics) return;
+    Statement& first = halves_.emplace_back(statement);
+    first.words = statement.words.first(i);
+    first.block = nullptr;
+    Statement& second = halves_.emplace_back(statement);
+    second.words = statement.words.subspan(i);
+    // What is wrong with its name was said.
+    if (find_directive(first, scope.context())) visit_statement(first, scope, deferred);
+    visit_statement(second, scope, deferred);
+    return;
+  }
+}
+
 void Compiler::visit_statement(const Statement& statement, Scope& scope, Deferred& deferred) {
   if (statement.name() == "include") {
     check_include(statement);
     return;
   }
   const Directive* directive = check(statement, scope);
-  if (!directive) return;
+  if (!directive) return visit_halves(statement, scope, deferred);
   const bool again = scope.used(*directive);
   if (again && directive->repeat == Repeat::error) {
     duplicate(statement);
@@ -241,6 +259,7 @@ const Directive* Compiler::check(const Statement& statement, const Scope& scope)
                        (meant->where & scope.context()) &&
                        (meant->repeat == Repeat::collect || !scope.used(*meant)) &&
                        fits(statement, *meant);
+    if (statement.block && !block) incomplete_ = true;
     return block ? meant : nullptr;
   }
   for (auto row = begin; row != end; ++row) {
@@ -262,11 +281,8 @@ bool Compiler::check_form(const Statement& statement, const Directive& directive
   const Directive* const outer = std::exchange(directive_, &directive);
   const bool good = fits(statement, directive);
   if (directive.form != Form::block && statement.block) {
-    const std::string_view text = sources_.text(statement.terminator.file);
-    const bool placeholder = text.substr(statement.terminator.begin).starts_with("{{");
     error(statement, "directive " + name + " is not terminated by \";\"",
-          placeholder ? "\"{{ … }}\" is a placeholder of a template: put the value in its place"
-                      : "it takes no block: put a \";\" after its last word");
+          help_brace(statement.terminator));
   } else if (directive.form == Form::block && !statement.block) {
     error(statement, "directive " + name + " has no opening \"{\"",
           "a block follows its words, not a \";\"\n" + usage_line(directive));
@@ -304,7 +320,9 @@ void Compiler::report(Severity severity, const Statement& at, std::string text, 
   if (!word) word = quoted_word(at, text);
   Diagnostic diagnostic;
   diagnostic.severity = severity;
-  diagnostic.help = advice(at, word, text, std::move(help));
+  // Of a flood only the first are explained: advice looks at the whole statement.
+  if (diagnostics_.size() < kMostSearches) help = advice(at, word, text, std::move(help));
+  diagnostic.help = std::move(help);
   diagnostic.text = std::move(text);
   diagnostic.placed = true;
   diagnostic.nginx_place = at.terminator;

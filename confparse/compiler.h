@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
@@ -112,6 +113,9 @@ class Compiler {
   std::string earlier(const Statement& at, bool same_words) const;
   // Does the block that is being compiled hold such a directive?
   bool block_has(std::string_view name) const;
+  // The name of the last such directive in the block that is being compiled, or in the nearest one
+  // around it: what the caret stands under when its value is found wrong later.
+  Span in_effect(std::string_view name) const;
   // "line 12", or "FILE:12" when that is another file than `seen_from`'s.
   std::string line_of(const Span& place, const Span& seen_from) const;
   // Was something left out for an error (a file that cannot be read, lines behind a quote that
@@ -178,6 +182,7 @@ class Compiler {
   static constexpr size_t kMostSearches = 200;
 
   void build_index();
+  void visit_halves(const Statement& statement, Scope& scope, Deferred& deferred);
   void visit_statement(const Statement& statement, Scope& scope, Deferred& deferred);
   // The row for this statement in this scope, or null after reporting why there is none.
   const Directive* check(const Statement& statement, const Scope& scope);
@@ -195,6 +200,7 @@ class Compiler {
   std::string help_unknown(const Statement& statement, const Scope& scope,
                            const Directive*& meant) const;
   std::string help_elsewhere(std::string_view name) const;
+  std::string help_brace(const Span& open) const;
   std::string help_misplaced(const Statement& statement, const Scope& scope) const;
   std::string help_variable(const std::string& name) const;
   // compiler_advice.cc: what is added to problems of all kinds.
@@ -230,6 +236,7 @@ class Compiler {
   bool unclosed_ = false;     // the text ended inside a block
   bool stray_close_ = false;  // and has a '}' too many
   bool told_stray_ = false;
+  std::deque<Statement> halves_;  // of statements with a lost ';'
 };
 
 // "http, server or location": names of the contexts in `where`, as nginx's manual calls them.

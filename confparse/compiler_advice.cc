@@ -83,7 +83,11 @@ std::string Compiler::advice(const Statement& at, const Word* word, std::string_
   for (const Word& other : at.words.subspan(1)) {
     if (text.starts_with("invalid number of arguments") || !index_.contains(other.text)) continue;
     const std::string missing = missing_semicolon(at, other);
-    if (!missing.empty()) return help.empty() ? missing : missing + "\n" + help;
+    if (missing.empty()) continue;
+    // A strange name is explained already; what the ';' explains needs no more.
+    if (text.starts_with("unknown directive") && !help.empty()) break;
+    const bool enough = help.empty() || text.ends_with("is not terminated by \";\"");
+    return enough ? missing : missing + "\n" + help;
   }
   // Lines of data (map, types) have no usage of their own.
   const bool known = directive_ && directive_->name == at.name();
@@ -105,6 +109,14 @@ std::string Compiler::advice(const Statement& at, const Word* word, std::string_
   }
   const std::string line = help.empty() ? usage_line(*directive_) : help;
   return more.empty() ? line : more + "\n" + line;
+}
+
+Span Compiler::in_effect(std::string_view name) const {
+  Span found;
+  for (auto at = enclosing_.rbegin(); at != enclosing_.rend() && found.file == 0; ++at) {
+    found = find_name(*at->block, name, Depth::this_block);
+  }
+  return found;
 }
 
 Span Compiler::search(std::string_view text) const {

@@ -82,8 +82,17 @@ std::string Compiler::help_misplaced(const Statement& statement, const Scope& sc
   const auto [begin, end] = index_.equal_range(statement.name());
   for (auto row = begin; row != end; ++row) where |= row->second->where;
   const Span here = statement.words[0].span;
-  std::string help =
-      "it may stand in " + context_names(where) + "; this is " + context_name(scope.context());
+  // Inside http its blocks are meant, inside stream those.
+  constexpr uint32_t kStreams = kStream | kStreamServer | kStreamUpstream;
+  constexpr uint32_t kTop = kMain | kEvents;
+  uint32_t shown = where;
+  if (!(scope.context() & kTop)) {
+    const uint32_t family = scope.context() & kStreams ? kStreams : ~(kStreams | kTop);
+    if (where & family) shown = where & family;
+  }
+  const bool elsewhere = (scope.context() & kStreams) && !(where & (kStreams | kTop));
+  std::string help = "it may stand in " + context_names(shown) + (elsewhere ? " of http" : "") +
+                     "; this is " + context_name(scope.context());
   if (enclosing_.empty()) return help;
   const Enclosing& inner = enclosing_.back();
   if (inner.owner) help += ", which begins in " + line_of(inner.owner->words[0].span, here);
@@ -115,6 +124,15 @@ std::string Compiler::help_misplaced(const Statement& statement, const Scope& sc
 }
 
 namespace {
+
+constexpr const char* kUnquotedExpression =
+    "the \"{\" of an expression ended the word before it: put the expression into quotes";
+
+// "4}…", "2,8}…": behind the '{' of an expression.
+bool is_repetition(std::string_view text) {
+  const size_t digits = text.find_first_not_of("0123456789,");
+  return digits != text.npos && digits > 0 && text[digits] == '}';
+}
 
 // What is wrong with a name that is not nearly right.
 std::string help_strange_name(const Statement& statement, uint32_t context) {
@@ -154,6 +172,8 @@ std::string help_strange_name(const Statement& statement, uint32_t context) {
   if (name == "else" || name == "elif" || name == "elsif" || name == "elseif") {
     return "there is no \"else\": write a second \"if\", or choose the value with a map";
   }
+  if (name == "ssl") return "nginx 1.25.1 removed it: write \"listen 443 ssl;\"";
+  if (is_repetition(name)) return kUnquotedExpression;
   if (name.starts_with("}"))
     return "after a \"}\" that ends a block a space or a new line must come";
   return {};
@@ -161,21 +181,45 @@ std::string help_strange_name(const Statement& statement, uint32_t context) {
 
 }  // namespace
 
+namespace {
+
+// Is `name` one of the words of `list`, or does it begin with one that ends in '*'?
+bool in_list(std::string_view list, std::string_view name) {
+  while (!list.empty()) {
+    const size_t end = std::min(list.find(' '), list.size());
+    const std::string_view word = list.substr(0, end);
+    if (word == name) return true;
+    if (word.ends_with('*') && name.starts_with(word.substr(0, word.size() - 1))) return true;
+    list.remove_prefix(std::min(end + 1, list.size()));
+  }
+  return false;
+}
+
+}  // namespace
+
 std::string Compiler::help_elsewhere(std::string_view name) const {
   for (const Module* module : modules_) {
     for (const Elsewhere& other : module->elsewhere) {
-      for (size_t at = other.names.find(name); at != other.names.npos;
-           at = other.names.find(name, at + 1)) {
-        const size_t end = at + name.size();
-        if ((at == 0 || other.names[at - 1] == ' ') &&
-            (end == other.names.size() || other.names[end] == ' ')) {
-          return "it belongs to " + std::string(other.module) +
-                 ", a module that is not built in here";
-        }
-      }
+      if (!in_list(other.names, name)) continue;
+      // Of a module that is here some directives may be missing.
+      const bool here =
+          std::any_of(modules_.begin(), modules_.end(),
+                      [&other](const Module* known) { return known->name == other.module; });
+      if (here) return "nginx's " + std::string(other.module) + " has it, this server does not";
+      return "it belongs to " + std::string(other.module) + ", a module that is not built in here";
     }
   }
   return {};
+}
+
+// A '{' where a line should end.
+std::string Compiler::help_brace(const Span& open) const {
+  const std::string_view text = sources_.text(open.file).substr(open.begin, 32);
+  if (text.starts_with("{{")) {
+    return "\"{{ ... }}\" is a placeholder of a template: put the value in its place";
+  }
+  if (!text.empty() && is_repetition(text.substr(1))) return kUnquotedExpression;
+  return "it takes no block: put a \";\" after its last word";
 }
 
 std::string Compiler::help_unknown(const Statement& statement, const Scope& scope,

@@ -55,7 +55,11 @@ Nearest::Nearest(std::string_view wrong, Likeness likeness)
       most_(std::max<size_t>(1, wrong.size() / 3)),
       likeness_(likeness),
       rank_(~0u, 0) {
-  if (wrong_.size() > kLongest) wrong_ = {};
+  // Numbers are like each other by chance.
+  const bool letters = std::any_of(wrong.begin(), wrong.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  });
+  if (wrong_.size() > kLongest || !letters) wrong_ = {};
   folded_ = folded(wrong_);
 }
 

@@ -54,6 +54,8 @@ class Parser {
   Stop open_block(Frame& frame, Statement& statement);
   Stop unexpected_end(Frame& frame, size_t words_begin);
   Stop missing_semicolon(Frame& frame, size_t words_begin, const Token& close);
+  bool is_repetition(const Frame& frame, const Span& open) const;
+  Stop repetition(Frame& inner);
   bool skip_placeholder(Frame& frame, const Span& open);
   Stop anonymous_block(Frame& frame, const Token& open);
   void stray_semicolon(const Frame& frame, const Token& token);
@@ -251,7 +253,8 @@ Parser::Stop Parser::open_block(Frame& frame, Statement& statement) {
   const size_t base = open_statements_.size();
   Frame inner{frame.lexer, frame.file, &statement, statement.name()};
   ++depth_;
-  const Stop stop = statements(inner);
+  const Stop stop =
+      is_repetition(frame, statement.terminator) ? repetition(inner) : statements(inner);
   --depth_;
   block->statements =
       tree_.arena.copy(open_statements_.data() + base, open_statements_.size() - base);
@@ -261,6 +264,42 @@ Parser::Stop Parser::open_block(Frame& frame, Statement& statement) {
   open_statements_.resize(base);
   open_statements_.push_back(statement);
   return halted_ ? Stop::halted : Stop::none;
+}
+
+// "{4}" of an expression that is not in quotes: nginx takes its '{' for that of a block, and the
+// rest for a statement, whose block is the one that was meant.
+bool Parser::is_repetition(const Frame& frame, const Span& open) const {
+  const std::string_view text = sources_.text(frame.file).substr(open.end, 16);
+  const size_t digits = text.find_first_not_of("0123456789,");
+  return digits != text.npos && digits > 0 && text[digits] == '}';
+}
+
+// Reads that statement; the block around it has no '}' of its own.
+Parser::Stop Parser::repetition(Frame& inner) {
+  const size_t words_begin = words_.size();
+  const uint32_t begin = inner.lexer.offset();
+  while (!halted_) {
+    const Token token = inner.lexer.next();
+    if (token.kind == TokenKind::word) {
+      words_.push_back(token.word);
+    } else if (token.kind == TokenKind::semicolon) {
+      // "rewrite ^/a{4} /b;": what is left of a line.
+      tree_.incomplete = true;
+      end_ = token.word.span;
+      words_.resize(words_begin);
+      return Stop::closed;
+    } else if (token.kind == TokenKind::open) {
+      tree_.incomplete = true;
+      end_ = token.word.span;
+      const Stop stop = finish_statement(inner, words_begin, token);
+      return stop == Stop::halted ? stop : Stop::closed;
+    } else {
+      break;
+    }
+  }
+  words_.resize(words_begin);
+  inner.lexer.go_to(begin);
+  return statements(inner);
 }
 
 // "{{ name }}": what it makes of the line would be many problems of one cause.

@@ -91,7 +91,7 @@ struct Usage {
 };
 
 // Directives and, with their '$', variables of a module of nginx that is not built in. `names` has
-// spaces between them.
+// spaces between them; one that ends in '*' stands for all that begin so.
 struct Elsewhere {
   std::string_view module;
   std::string_view names;

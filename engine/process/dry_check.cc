@@ -1,7 +1,12 @@
 #include "engine/process/dry_check.h"
 
 #include <cerrno>
+#include <utility>
 
+#include "confparse/advice.h"
+#include "confparse/locate.h"
+#include "confparse/parser.h"
+#include "confparse/render.h"
 #include "engine/log/error_log.h"
 
 namespace weir::process {
@@ -49,6 +54,26 @@ std::string check_files(conf::World& world, const CoreSettings& core, const Reso
     if (const int error = error_of_opening(world, path)) return failed("open()", path, error);
   }
   return {};
+}
+
+std::string explain_file_problem(conf::World& world, const Locations& locations, std::string text) {
+  conf::Sources sources;
+  conf::ParseOptions options;
+  options.conf_prefix = locations.conf_prefix;
+  options.global_directives = locations.global_directives;
+  const conf::Tree tree = conf::parse_configuration(world, sources, locations.conf_file, options);
+  conf::Diagnostic diagnostic;
+  const size_t begin = text.find('"');
+  const size_t end = begin == text.npos ? begin : text.find('"', begin + 1);
+  if (end != text.npos) {
+    diagnostic.span = conf::find_word(tree.root, text.substr(begin + 1, end - begin - 1),
+                                      conf::Depth::all_blocks);
+  }
+  diagnostic.help = conf::explain_message(text);
+  if (diagnostic.span.file == 0)
+    diagnostic.help += " (it is the default of a directive, or of the build)";
+  diagnostic.text = std::move(text);
+  return conf::render_explained({&diagnostic, 1}, sources);
 }
 
 }  // namespace weir::process

@@ -53,6 +53,8 @@ void complete_events(Compiler& compiler, Scope& root) {
     return check_connections(compiler, root.get<EventSettings>(),
                              root.get<process::CoreSettings>().worker_processes);
   }
+  // It may be what is broken.
+  if (compiler.failed() && compiler.incomplete()) return;
   compiler.late_error(compiler.root_block().end_number + 1, 0,
                       "no \"events\" section in configuration", nullptr,
                       "an empty one is enough: events { }");

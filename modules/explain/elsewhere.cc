@@ -7,12 +7,24 @@ namespace weir::explain {
 namespace {
 
 constexpr conf::Elsewhere kElsewhere[] = {
+    {"the add-on that its name begins with",
+     "mruby_* app_protect_* passenger_* opentracing_* opentracing otel_* otel_exporter naxsi_* "
+     "pagespeed brotli_* geoip2_* pinba_* upload_* push_stream_* nchan_* auth_ldap* vod_* tfs_* "
+     "zstd "
+     "zstd_* cache_purge proxy_cache_purge uwsgi_* scgi_* drizzle_* redis_* redis2_* postgres_* "
+     "srcache_* "
+     "set_random set_md5 set_sha1 set_escape_uri set_unescape_uri set_quote_sql_str "
+     "set_secure_random_* "
+     "encrypted_session_* fancyindex fancyindex_* substitutions subs_filter subs_filter_types"},
+    {"ngx_http_lua_module (OpenResty)", "lua_* init_by_lua init_worker_by_lua"},
+    {"ngx_http_vhost_traffic_status_module", "vhost_traffic_status_*"},
     {"ModSecurity", "modsecurity modsecurity_rules modsecurity_rules_file"},
     {"Passenger",
      "passenger_enabled passenger_root passenger_ruby passenger_app_root "
      "passenger_python"},
     {"nginx's commercial version",
-     "status status_zone api ntlm session_log session_log_zone auth_jwt "
+     "upstream_conf status_format status status_zone api ntlm session_log session_log_zone "
+     "auth_jwt "
      "auth_jwt_key_file keyval keyval_zone zone_sync f4f hls_buffers state mgmt"},
     {"ngx_core_module", "ssl_engine"},
     {"ngx_devpoll_module", "devpoll_changes devpoll_events"},

@@ -110,8 +110,9 @@ void add_field(Compiler& compiler, Scope& scope, const Statement& statement) {
   rule.value = compiler.make_template(statement, statement.words[2]);
   if (statement.argument_count() == 3) {
     if (statement.argument(2) != "always") {
-      compiler.invalid_parameter(statement, statement.words[3],
-                                 "the third word can only be \"always\"");
+      compiler.invalid_parameter(
+          statement, statement.words[3],
+          "the third word can only be \"always\"; a value that holds spaces or \";\" needs quotes");
       return;
     }
     rule.always = true;

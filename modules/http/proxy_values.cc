@@ -82,12 +82,13 @@ RewriteRule inverse_of(const ProxyPass& pass) {
 }
 
 // Reports a check of nginx's merge: its place is the closing brace of http.
-void error_at_end(Compiler& compiler, std::string text) {
-  static const conf::Word word{"http", {}, 0};
+void error_at_end(Compiler& compiler, std::string text, std::string help = {},
+                  conf::Span about = {}) {
+  const conf::Word word{"http", about, 0};
   Statement closing;
   closing.words = {&word, 1};
   closing.terminator = compiler.root_block().close;
-  compiler.error(closing, std::move(text));
+  compiler.error(closing, std::move(text), std::move(help));
 }
 
 void check_buffers(Compiler& compiler, const GatewaySettings& settings) {
@@ -103,9 +104,15 @@ void check_buffers(Compiler& compiler, const GatewaySettings& settings) {
     return error_at_end(compiler, std::string("\"proxy_busy_buffers_size\" ") + kAtLeast);
   }
   if (busy > (settings.buffers.count - 1) * settings.buffers.size) {
-    return error_at_end(compiler,
-                        "\"proxy_busy_buffers_size\" must be less than the size of all "
-                        "\"proxy_buffers\" minus one buffer");
+    const bool given = settings.busy_buffers_size.has_value();
+    return error_at_end(
+        compiler,
+        "\"proxy_busy_buffers_size\" must be less than the size of all "
+        "\"proxy_buffers\" minus one buffer",
+        given ? ""
+              : "it is twice proxy_buffer_size, or one of the proxy_buffers if that "
+                "is larger: a larger proxy_buffer_size needs larger proxy_buffers",
+        compiler.in_effect(given ? "proxy_busy_buffers_size" : "proxy_buffer_size"));
   }
   if (settings.temp_file_write_size && settings.temp_file_write_size->value < largest) {
     return error_at_end(compiler, std::string("\"proxy_temp_file_write_size\" ") + kAtLeast);

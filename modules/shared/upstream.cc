@@ -47,8 +47,9 @@ void set_upstream(Compiler& compiler, Scope& scope, const Statement& at) {
   builder.current = nullptr;
   builder.block.cluster = nullptr;
   const auto& lines = at.block->statements;
-  const bool tried = std::any_of(lines.begin(), lines.end(), [](const Statement& line) {
-    return line.name() == "server";  // refused, and reported
+  const bool tried = std::any_of(lines.begin(), lines.end(), [&](const Statement& line) {
+    // A server that was refused, or what should have been one, was reported.
+    return line.name() == "server" || !compiler.find_directive(line, inner.context());
   });
   if (cluster->servers.empty() && !(tried && compiler.failed())) {
     compiler.error_at_close(at, "no servers are inside upstream",

@@ -156,6 +156,15 @@ class Confcheck(harness.TestCase):
                          [("5", "1", '"server" directive'), ("7", "1", 'unexpected "}"')])
         self.assertIn('one "}" too many', output)
 
+    def test_a_file_that_cannot_be_opened_has_its_place(self):
+        result = self.check("events {}\nhttp {\n    access_log no/such/folder/access.log;\n"
+                            "    server { listen 127.0.0.1:1; }\n}\n")
+        self.assertEqual(result.returncode, 1)
+        path = self.place.path("no/such/folder/access.log")
+        self.assertIn(f'nginx: [emerg] open() "{path}" failed (2: No such file or directory)\n', result.stderr)
+        self.assertIn(f'{self.place.path("weir.conf")}:3:16: emerg: open() ', result.stderr)
+        self.assertIn("create it, or correct the path", result.stderr)
+
     def test_json_has_the_places_too(self):
         text = "events {}\nhttp {\n    server { listen 127.0.0.1:1; return 200 $nothing; }\n}\n"
         problems = json.loads(self.check(text, "--json").stdout)

@@ -18,6 +18,10 @@ Verdict judge(conf::World& world, const process::CommandLine& command_line) {
     verdict.files_problem =
         process::check_files(world, verdict.compiled.generation->root->get<process::CoreSettings>(),
                              verdict.compiled.generation->resources);
+    if (!verdict.files_problem.empty()) {
+      verdict.files_explained =
+          process::explain_file_problem(world, locations, verdict.files_problem);
+    }
   }
   return verdict;
 }
@@ -38,7 +42,7 @@ std::string text_of(const Verdict& verdict, bool quiet) {
   if (!verdict.files_problem.empty()) text += "nginx: [emerg] " + verdict.files_problem + "\n";
   if (!verdict.good()) {
     text += "nginx: configuration file " + verdict.conf_file + " test failed\n";
-    if (!compiled.ok) text += process::explained_text(compiled);
+    text += compiled.ok ? verdict.files_explained : process::explained_text(compiled);
   } else if (!quiet) {
     text += "nginx: configuration file " + verdict.conf_file + " test is successful\n";
   }

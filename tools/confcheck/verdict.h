@@ -10,7 +10,8 @@
 struct Verdict {
   weir::process::CompiledGeneration compiled;
   std::string conf_file;
-  std::string files_problem;  // of a configuration that compiles: a file it names cannot be used
+  std::string files_problem;    // of a configuration that compiles: a file it names cannot be used
+  std::string files_explained;  // the same with its place
   bool good() const { return compiled.ok && files_problem.empty(); }
 };
 
