@@ -9,6 +9,13 @@
 
 namespace weir::conf {
 
+namespace {
+
+// Of longer statements only so many words are looked at.
+constexpr size_t kMostWords = 1000;
+
+}  // namespace
+
 std::string_view Compiler::usage_of(const Directive& directive) const {
   for (const Module* module : modules_) {
     for (const Usage& usage : module->usages) {
@@ -26,11 +33,10 @@ std::string Compiler::usage_line(const Directive& directive) const {
 }
 
 std::string Compiler::missing_semicolon(const Statement& at, const Word& word) const {
-  const Word* before = nullptr;
-  for (const Word& other : at.words) {
-    if (other.span.file == word.span.file && other.span.end <= word.span.begin) before = &other;
-  }
-  if (!before || before->span.file == 0) return {};
+  const size_t index = static_cast<size_t>(&word - at.words.data());
+  if (index == 0 || index >= at.words.size()) return {};
+  const Word* before = &word - 1;
+  if (before->span.file == 0 || before->span.file != word.span.file) return {};
   const uint32_t line = sources_.locate(before->span.file, before->span.end).line;
   if (sources_.locate(word.span.file, word.span.begin).line == line) return {};
   return "is a \";\" missing at the end of line " + std::to_string(line) + "?";
@@ -55,7 +61,8 @@ std::string Compiler::help_arity(const Statement& statement, const Directive& di
   if (count > arity.max) {
     // A missing ";" makes the next statement's words look like arguments: show where they begin.
     caret = &statement.words[arity.max + 1u];
-    for (const Word& word : statement.words.subspan(1)) {
+    for (const Word& word :
+         statement.words.first(std::min(statement.words.size(), kMostWords)).subspan(1)) {
       const std::string missing =
           index_.contains(word.text) ? missing_semicolon(statement, word) : "";
       if (missing.empty()) continue;
@@ -80,7 +87,7 @@ std::string Compiler::advice(const Statement& at, const Word* word, std::string_
                        text.find(" directive invalid ") != text.npos ||
                        text.find("\" must have ") != text.npos;
   // A lost ";" may be seen late, or only as a warning.
-  for (const Word& other : at.words.subspan(1)) {
+  for (const Word& other : at.words.first(std::min(at.words.size(), kMostWords)).subspan(1)) {
     if (text.starts_with("invalid number of arguments") || !index_.contains(other.text)) continue;
     const std::string missing = missing_semicolon(at, other);
     if (missing.empty()) continue;

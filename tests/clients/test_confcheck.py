@@ -165,6 +165,13 @@ class Confcheck(harness.TestCase):
         self.assertIn(f'{self.place.path("weir.conf")}:3:16: emerg: open() ', result.stderr)
         self.assertIn("create it, or correct the path", result.stderr)
 
+    def test_long_statements_with_many_problems_take_no_time(self):
+        before = os.times()
+        result = self.check("events {}\nhttp { server {\nserver_name " + "/a root\n" * 50000 + ";\n}}\n")
+        after = os.times()
+        self.assertIn("has suspicious symbols", result.stderr)
+        self.assertLess(after.children_user - before.children_user, 20)
+
     def test_json_has_the_places_too(self):
         text = "events {}\nhttp {\n    server { listen 127.0.0.1:1; return 200 $nothing; }\n}\n"
         problems = json.loads(self.check(text, "--json").stdout)
