@@ -72,6 +72,7 @@ struct Header {
   std::string_view name;   // as received or as written in the configuration
   std::string_view value;  // without surrounding spaces
   HeaderId id = HeaderId::other;
+  bool secret = false;  // HTTP/2: never to be indexed, also behind us (RFC 7541 section 6.2.3)
 };
 
 // Header fields in order, in arena memory (grows by doubling there). Copying copies the references.

@@ -167,6 +167,7 @@ void ClientCodec::on_field(Stream& stream, std::string_view name, std::string_vi
   field.name = stream.arena->copy(name);
   // An error by RFC 9113 section 8.2.1, but a harmless one that backends make.
   field.value = stream.arena->copy(without_outer_blanks(value));
+  field.secret = stream.field_secret;
   head.headers.add(*stream.arena, field);
 }
 

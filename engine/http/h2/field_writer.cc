@@ -111,7 +111,8 @@ void FieldWriter::add(const Header& header) {
     default:
       if (is_hop_by_hop(header.id)) return;
   }
-  const bool secret = header.id == HeaderId::authorization || header.id == HeaderId::set_cookie;
+  const bool secret =
+      header.secret || header.id == HeaderId::authorization || header.id == HeaderId::set_cookie;
   // What HTTP/1 or a configuration brought may not be one for HTTP/2 (RFC 9113 section 8.2.1).
   const std::string_view name = lower(header.name);
   if (header.id == HeaderId::other && judge_name(name, true) == NameVerdict::invalid) return;

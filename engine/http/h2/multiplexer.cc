@@ -353,7 +353,7 @@ void Multiplexer::take_trailer(Stream& stream, std::string_view name, std::strin
   }
   Arena& arena = *stream.arena;
   if (stream.trailers == nullptr) stream.trailers = arena.make<HeaderList>();
-  stream.trailers->add(arena, Header{arena.copy(name), arena.copy(value), id});
+  stream.trailers->add(arena, Header{arena.copy(name), arena.copy(value), id, stream.field_secret});
 }
 
 void Multiplexer::on_trailing_headers(Stream& stream) {

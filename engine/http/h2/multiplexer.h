@@ -48,7 +48,8 @@ struct Stream : Pooled {
   bool told : 1 = false;          // the receiver had its on_reset, or asked for the end itself
   bool forgotten : 1 = false;
   bool drops_input : 1 = false;
-  bool pseudo_done : 1 = false;  // a field that is none has come
+  bool pseudo_done : 1 = false;   // a field that is none has come
+  bool field_secret : 1 = false;  // the one that is being read is never to be indexed
   bool has_cookies : 1 = false;
 };
 

@@ -269,10 +269,11 @@ struct Callbacks {
     return 0;
   }
   static int header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t name_size,
-                    const uint8_t* value, size_t value_size, uint8_t, void* self) {
+                    const uint8_t* value, size_t value_size, uint8_t flags, void* self) {
     Multiplexer& codec = of(self);
     Stream* stream = codec.heading_;
     if (stream == nullptr || stream->told || stream->drops_input) return 0;
+    stream->field_secret = (flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0;
     if (!stream->head_done) {
       codec.on_field(*stream, text(name, name_size), text(value, value_size));
     } else {

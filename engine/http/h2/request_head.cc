@@ -129,10 +129,12 @@ FieldVerdict judge_connection_field(const Header& field) {
 void join_cookies(Arena& arena, HeaderList& fields) {
   size_t count = 0;
   size_t size = 0;
+  bool secret = false;
   for (const Header& field : fields) {
     if (field.id != HeaderId::cookie) continue;
     ++count;
     size += field.value.size() + 2;
+    secret = secret || field.secret;
   }
   const Header* first = fields.find(HeaderId::cookie);
   if (count < 2) {
@@ -148,7 +150,7 @@ void join_cookies(Arena& arena, HeaderList& fields) {
     text.append(field.value);
   }
   fields.remove(HeaderId::cookie);
-  fields.add(arena, Header{"cookie", text.view(), HeaderId::cookie});
+  fields.add(arena, Header{"cookie", text.view(), HeaderId::cookie, secret});
 }
 
 FieldVerdict settle_length(Stream& stream, bool end) {
@@ -214,6 +216,7 @@ FieldVerdict add_request_field(Stream& stream, std::string_view name, std::strin
   value.copy(text + name.size(), value.size());
   field.name = {text, name.size()};
   field.value = {text + name.size(), value.size()};
+  field.secret = stream.field_secret;
   if (field.id == HeaderId::host) {
     auto host = validate_host(arena, field.value);
     if (!host) return refuse("client sent invalid host header");

@@ -56,7 +56,8 @@ std::string FrameReader::fields(std::string_view block) {
     left -= static_cast<size_t>(used);
     if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0) {
       text += " ";
-      text.append(reinterpret_cast<const char*>(field.name), field.namelen).append("=");
+      text.append(reinterpret_cast<const char*>(field.name), field.namelen);
+      text += (field.flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0 ? "!=" : "=";
       text.append(reinterpret_cast<const char*>(field.value), field.valuelen);
     }
     if ((flags & NGHTTP2_HD_INFLATE_FINAL) != 0) break;

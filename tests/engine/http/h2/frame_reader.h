@@ -34,9 +34,9 @@ inline const std::map<std::string, uint16_t> kSettingNames = {
 };
 
 // The frames in `bytes`, one line each: "settings MAX_CONCURRENT_STREAMS=10", "settings ack",
-// "headers 1 end :status=200 content-length=2", "data 1 end 5", "rst 1 PROTOCOL_ERROR",
-// "goaway 1 NO_ERROR", "window 0 100", "ping ack pingping". What is not a whole frame stays in
-// `bytes`; a client's preface is left out.
+// "headers 1 end :status=200 content-length=2" (!= for a field that is never to be indexed), "data
+// 1 end 5", "rst 1 PROTOCOL_ERROR", "goaway 1 NO_ERROR", "window 0 100", "ping ack pingping". What
+// is not a whole frame stays in `bytes`; a client's preface is left out.
 class FrameReader {
  public:
   FrameReader();

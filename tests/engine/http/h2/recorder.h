@@ -32,7 +32,7 @@ struct Recorder final : CodecReceiver {
     std::string text = " [";
     for (const Header& field : list) {
       if (text.size() > 2) text += ",";
-      text.append(field.name).append("=").append(field.value);
+      text.append(field.name).append(field.secret ? "!=" : "=").append(field.value);
     }
     return text + "]";
   }

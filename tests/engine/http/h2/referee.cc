@@ -146,8 +146,11 @@ void Referee::received(std::string_view bytes) {
     frame.flags = 0;
     frame.stream = number(std::string_view(received_).substr(5, 4)) & 0x7fffffff;
     frame.payload = {};
-    const bool promises = frame.type == kPush && received_.size() >= 13;
-    if (promises) frame.payload = std::string_view(received_).substr(9, 4);
+    const bool promises = frame.type == kPush && received_.size() > 9;
+    if (promises) {
+      frame.flags = static_cast<uint8_t>(received_[4]);
+      frame.payload = std::string_view(received_).substr(9);
+    }
     if (promises || frame.type == kHeaders) on_received(frame);
   }
 }
@@ -180,7 +183,18 @@ void Referee::on_received(const Frame& frame) {
       [[fallthrough]];
     case kData:
       if (frame.type == kData) lent_ -= static_cast<int64_t>(frame.payload.size());
-      if (found != streams_.end() && frame.has(kEnd)) found->second.received_end = true;
+      if (found == streams_.end() || !frame.has(kEnd)) break;
+      if (frame.type == kData || frame.has(kEndHead)) {
+        found->second.received_end = true;
+      } else {
+        ending_ = frame.stream;
+      }
+      break;
+    case kContinuation:
+      if (frame.stream == ending_ && frame.has(kEndHead) && found != streams_.end()) {
+        found->second.received_end = true;
+        ending_ = 0;
+      }
       break;
     case kReset:
       if (found != streams_.end() && frame.payload.size() == 4) {
@@ -189,11 +203,13 @@ void Referee::on_received(const Frame& frame) {
         crossing_.push_back(frame.stream);
       }
       break;
-    case kPush:
-      if (role_ == Role::client && frame.payload.size() >= 4) {
-        streams_.try_emplace(number(frame.payload.substr(0, 4)) & 0x7fffffff);
+    case kPush: {
+      const size_t at = frame.has(kPadded) ? 1 : 0;
+      if (role_ == Role::client && frame.payload.size() >= at + 4) {
+        streams_.try_emplace(number(frame.payload.substr(at, 4)) & 0x7fffffff);
       }
       break;
+    }
     case kSettings:
       on_received_settings(frame);
       break;

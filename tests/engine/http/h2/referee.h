@@ -81,6 +81,7 @@ class Referee {
   std::map<uint32_t, Stream> streams_;
   std::vector<uint32_t> crossing_;
   uint32_t highest_ = 0;  // the client's streams
+  uint32_t ending_ = 0;   // ends with the block that is under way from the peer
   uint32_t goaway_last_ = 0x7fffffff;
   int64_t window_ = 65535;  // of the connection, for what we send
   int64_t first_window_ = 65535;

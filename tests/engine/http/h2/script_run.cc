@@ -270,6 +270,12 @@ void ScriptRun::serve(StreamId stream, Heard& heard) {
   }
   MessageHead head;
   Arena& arena = heard_.arena;
+  if (path == "/echo") {
+    head.status = 200;
+    for (const Header& field : heard.head->headers) head.headers.add(arena, field);
+    codec_->send_head(stream, head, true);
+    return codec_->forget(stream);
+  }
   if (path == "/hint") {
     head.status = 103;
     head.headers.add(arena, "Link", "</style.css>");

@@ -34,7 +34,7 @@ ScriptRole role_of(const std::vector<Step>& steps);
 //
 // A request is answered when it is whole: 200 with its path as body. Other paths: /wait… never,
 // /trailers what the codec told of the request, /size/N so many bytes, /early before the end of the
-// request, /long-head, /hint, /with-trailers, /http1 (fields of HTTP/1).
+// request, /echo with its fields, /long-head, /hint, /with-trailers, /http1 (fields of HTTP/1).
 class ScriptRun {
  public:
   // `cut`: bytes that the codec is fed at once; 0: all of a line. It must not matter.
