@@ -183,14 +183,24 @@ PhaseResult PhaseEngine::take_result(Request& request) {
   return result;
 }
 
+namespace {
+
+bool is_internal(const Location& location) {
+  if (location.internal) return true;
+  return location.parent != nullptr && is_internal(*location.parent);
+}
+
+}  // namespace
+
 PhaseEngine::Step PhaseEngine::find_location(Request& request) {
   request.content_handler_ = nullptr;
+  if (request.uri_changed_) request.current_.location_valid = true;
   request.uri_changed_ = false;
   request.scope_ = request.server_->scope.get();
   request.location_ = nullptr;
   LocationTable::Found found = request.server_->locations.find(request.current_.uri, request);
   if (found.location != nullptr) {
-    if (!request.current_.internal && found.location->internal) {
+    if (!request.current_.internal && is_internal(*found.location)) {
       enter_location(request, *found.location);
       return end_with(request, 404);
     }

@@ -51,7 +51,7 @@ void Request::rewrite_uri(std::string_view uri, bool look_up) {
   current_.extension = find_extension(uri);
   current_.internal = true;
   current_.unchanged = false;
-  current_.location_valid = look_up && current_.location_valid;
+  current_.location_valid = false;
   current_.behind_alias = false;
   uri_changed_ = look_up;
 }

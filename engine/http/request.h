@@ -61,7 +61,8 @@ struct CurrentTarget {
   // the received path needed normalising ("//", "/./", %xx): nginx's complex_uri, quoted_uri
   bool escape_needed = false;
   // uri begins with the name of the location it was matched to (nginx's valid_location): false
-  // after `rewrite … break`; proxy_pass with a path then replaces nothing.
+  // once it is rewritten, until a location was looked for again; proxy_pass with a path then
+  // replaces nothing, and there is no file behind an alias.
   bool location_valid = true;
   // uri is a path behind the alias of a location with a regular expression, which otherwise is
   // the whole path: after `try_files`

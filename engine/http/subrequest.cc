@@ -30,6 +30,7 @@ PhaseResult Request::redirect(std::string_view uri, std::string_view args) {
   current_.internal = true;
   current_.unchanged = false;
   current_.location_valid = true;
+  current_.behind_alias = false;
   drop_contexts();
   scope_ = server_->scope.get();
   location_ = nullptr;

@@ -115,10 +115,11 @@ void read_return(Compiler& compiler, Scope& scope, const Statement& statement) {
 bool read_flag_word(Compiler& compiler, const Statement& statement, RewriteStep& step) {
   if (statement.argument_count() < 3) return true;
   const Word& word = statement.words[3];
+  const bool address = step.after == RewriteStep::After::redirect;  // one is never looked up here
   if (word.text == "last") {
-    step.after = RewriteStep::After::last;
+    if (!address) step.after = RewriteStep::After::last;
   } else if (word.text == "break") {
-    step.after = RewriteStep::After::break_;
+    if (!address) step.after = RewriteStep::After::break_;
   } else if (word.text == "redirect" || word.text == "permanent") {
     step.after = RewriteStep::After::redirect;
     step.redirect_status = word.text == "permanent" ? 301 : 302;
@@ -367,7 +368,7 @@ constexpr Directive kDirectives[] = {
 void complete(Compiler& compiler, Scope&) {
   if (!compiler.uses(kDirectives)) return;
   builder(compiler).add_phase_handler(Phase::server_rewrite, run);
-  builder(compiler).add_phase_handler(Phase::rewrite, run);
+  builder(compiler).add_phase_handler(Phase::rewrite, run_in_location);
 }
 
 }  // namespace

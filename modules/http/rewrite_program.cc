@@ -128,6 +128,7 @@ Outcome redirect(const RewriteStep& step, Request& request, bool escape) {
 Outcome rewrite(const RewriteStep& step, Request& request) {
   const std::string_view uri = request.current().uri;
   if (!match(request, *step.pattern, uri)) return {};
+  request.current().location_valid = false;
   const bool escape = request.current().escape_needed;
   if (step.after == RewriteStep::After::redirect) return redirect(step, request, escape);
 
@@ -199,6 +200,10 @@ PhaseResult run(Request& request) {
   Outcome outcome = execute(*own->program, request);
   if (outcome.next == Next::result) return std::move(outcome.result);
   return PhaseResult::next();
+}
+
+PhaseResult run_in_location(Request& request) {
+  return request.location() == nullptr ? PhaseResult::next() : run(request);
 }
 
 }  // namespace weir::http::rewrite

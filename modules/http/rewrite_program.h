@@ -88,7 +88,9 @@ struct RewriteSettings {
   bool warn_uninitialized = true;  // uninitialized_variable_warn
 };
 
-// Runs the program of the request's scope (server_rewrite and rewrite phases).
+// Runs the program of the request's scope (server_rewrite phase).
 PhaseResult run(Request& request);
+// The same in the rewrite phase; the server's own does not run again where no location was found.
+PhaseResult run_in_location(Request& request);
 
 }  // namespace weir::http::rewrite

@@ -33,6 +33,7 @@ PhaseResult redirect_to_folder(Request& request) {
 }
 
 PhaseResult send_file(Request& request, const FoundFile& found) {
+  request.set_activity("sending response to client");
   Response& response = request.response();
   response.status = 200;
   response.content_length = found.info.st_size;

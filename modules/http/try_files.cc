@@ -21,8 +21,7 @@ struct TryFiles {
   static constexpr bool kSeenByIf = false;
   std::vector<Candidate> candidates;
   Template fallback;  // URI, "@named"
-  std::string named;
-  int status = 0;  // "=404"
+  int status = 0;     // "=404"
 };
 
 void read_try_files(Compiler& compiler, Scope& scope, const Statement& statement) {
@@ -48,31 +47,30 @@ void read_try_files(Compiler& compiler, Scope& scope, const Statement& statement
       return;
     }
     own.status = static_cast<int>(*status);
-  } else if (fallback.text.starts_with("@")) {
-    own.named = fallback.text;
   } else {
     own.fallback = compiler.make_template(statement, fallback);
   }
 }
 
-PhaseResult fall_back(Request& request, const TryFiles& own) {
-  if (own.status != 0) return PhaseResult::status(own.status);
-  if (!own.named.empty()) return request.redirect_named(own.named);
-  const std::string_view target = own.fallback.evaluate(request);
-  const size_t mark = target.find('?');
-  if (mark == std::string_view::npos) return request.redirect(target, request.current().args);
-  return request.redirect(target.substr(0, mark), target.substr(mark + 1));
-}
-
-// What of a candidate stands behind root or alias: with an alias, one of variables (`$uri`) may
-// begin with the location's name, which the alias replaces.
-std::string_view below_root(Request& request, const Candidate& candidate) {
+// What of a word stands behind root or alias: with an alias, one of variables (`$uri`) may begin
+// with the location's name, which the alias replaces. So it is with the last word, too, though
+// that is a URI: configurations write the name twice for it (`/app//app/index.php?$args`).
+std::string_view below_root(Request& request, const Template& path) {
   const auto& settings = request.settings<CoreSettings>();
-  std::string_view text = candidate.path.evaluate(request);
-  if (!settings.alias || settings.alias_by_regex || candidate.path.is_literal()) return text;
+  std::string_view text = path.evaluate(request);
+  if (!settings.alias || settings.alias_by_regex || path.is_literal()) return text;
   const std::string_view name = request.current().uri.substr(0, settings.location_name.size());
   if (text.starts_with(name)) text.remove_prefix(name.size());
   return text;
+}
+
+PhaseResult fall_back(Request& request, const TryFiles& own) {
+  if (own.status != 0) return PhaseResult::status(own.status);
+  const std::string_view target = below_root(request, own.fallback);
+  if (target.starts_with('@')) return request.redirect_named(target);
+  const size_t mark = target.find('?');
+  if (mark == std::string_view::npos) return request.redirect(target, "");
+  return request.redirect(target.substr(0, mark), target.substr(mark + 1));
 }
 
 // Only the path to look for: what was received is still what a proxy sends on.
@@ -99,12 +97,11 @@ void point_at(Request& request, std::string_view below, bool folder) {
 
 PhaseResult try_candidates(Request& request) {
   const TryFiles* own = request.own_settings<TryFiles>();
-  if (!own || (own->candidates.empty() && own->status == 0 && own->named.empty() &&
-               own->fallback.empty())) {
+  if (!own || (own->candidates.empty() && own->status == 0 && own->fallback.empty())) {
     return PhaseResult::next();
   }
   for (const Candidate& candidate : own->candidates) {
-    const std::string_view below = below_root(request, candidate);
+    const std::string_view below = below_root(request, candidate.path);
     const MappedPath path = map_below_root(request, below);
     if (!path) return PhaseResult::status(500);
     const FoundFile found = find_file(request, path);
