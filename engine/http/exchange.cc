@@ -152,6 +152,8 @@ void Exchange::settle() {
     return;
   }
   take_refused_head();
+  // The rest of a head that is too long is on its way: the answer must not be lost to a reset.
+  lingering_ = reset_status_ == 414 || reset_status_ == 494;
   if (*reset_reason_ != 0) main_->log(Severity::info, reset_reason_);
   body_.no_continue();
   PhaseEngine::refuse(*main_, reset_status_);
@@ -203,7 +205,9 @@ void Exchange::begin_request() {
     if (multiplexed()) {
       reason = "client sent invalid request while reading client request headers";
     } else {
+      // nginx reads no field after such a line, so that logs and error pages have none either.
       head_->bytes = static_cast<uint32_t>(head_->request_line.size()) + 2;
+      head_->headers.clear();
     }
     main.log(Severity::info, reason);
     PhaseEngine::refuse(main, 400);
