@@ -136,7 +136,11 @@ void Exchange::on_reset(const Reset& reset) {
     start_pending_ = true;
     return;
   }
-  main_->log(Severity::error, reset.reason);
+  if (start_pending_) {
+    reset_reason_ = reset.reason;  // told by the server that is chosen yet
+  } else {
+    main_->log(Severity::error, reset.reason);
+  }
   body_.refuse(status);
 }
 
@@ -208,6 +212,7 @@ void Exchange::begin_request() {
       // nginx reads no field after such a line, so that logs and error pages have none either.
       head_->bytes = static_cast<uint32_t>(head_->request_line.size()) + 2;
       head_->headers.clear();
+      head_->host = {};
     }
     main.log(Severity::info, reason);
     PhaseEngine::refuse(main, 400);
@@ -215,6 +220,7 @@ void Exchange::begin_request() {
   }
   choose_server();
   log_ignored_fields();
+  if (*reset_reason_ != 0) main.log(Severity::error, reset_reason_);
   current.uri = target.uri;
   current.args = target.args;
   current.extension = target.extension;

@@ -29,7 +29,7 @@ from serving import asking, blocks, declared, far, outcome, probes, sites  # noq
 PROCESS = {"daemon", "master_process", "load_module", "debug_points", "user", "worker_processes", "worker_cpu_affinity",
            "worker_priority", "worker_rlimit_nofile", "limit_rate", "ssl_stapling", "ssl_stapling_verify"}
 STRANGE = ("brotli", "more", "modsecurity", "geoip2", "lua", "vhost", "zstd", "pagespeed", "perl", "js")
-VARIABLES = re.compile(r"\$\{?((fastcgi|uwsgi|scgi)_|date_(gmt|local))")  # of modules that weir does not have
+VARIABLES = re.compile(r"\$\{?((fastcgi|uwsgi|scgi)_|date_(gmt|local)|secure_link)")  # of modules that weir does not have
 REFUSED = re.compile(r'unknown directive "([^"]+)"|"([^"]+)" directive is not allowed here|unknown "(\w+)" variable')
 USED = re.compile(r"\$\w+")
 NOT_FOUND = re.compile(r"open\(\) .* failed \(2:")

@@ -29,8 +29,11 @@ LOGS = (
     Declared("tables have no sizes to set", "could not build optimal .* hash"),
     Declared("1.22 tells where a request was when it was refused before its locations", "client sent invalid chunked body"),
     Declared("nginx 1.22 refuses the target of CONNECT, later ones the method", r'CONNECT a\.example|"uri":"","status":40[05]'),
-    Declared("a server whose pooled connection ended without an answer is asked once more", "upstream (prematurely|sent invalid)|no live",
+    Declared("a server whose pooled connection ended without an answer is asked once more",
+             "upstream prematurely closed connection|no live upstreams"),
+    Declared("... so that another server's turn comes next", "upstream sent invalid header|redirection cycle",
              "lasseh__nginx-conf/sites-available/load-balancer"),
+    Declared("what ends an answer that began as an upgrade", 'GET /(favicon.ico|robots.txt) HTTP/1.1" 404', "octane.conf"),
     Declared("the warning came with 1.25.1", r'"listen \.\.\. http2" directive is deprecated'),
     Declared("HTTP/2 frames are read by a library, which does not tell a length", r"upstream sent (too large|invalid) http2 frame"),
 )

@@ -38,7 +38,8 @@ class Network:
     """Made inside the namespace of the test, after its loopback is up."""
 
     def __init__(self, certificates):
-        self.holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo ready; exec sleep 3600"], stdout=subprocess.PIPE)
+        self.holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo ready; exec cat"],  # ends with its input
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.holder.stdout.readline()
         inside = ["nsenter", "-t", str(self.holder.pid), "-n"]
         corpus.shell("ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(self.holder.pid))
@@ -69,5 +70,5 @@ class Network:
     def close(self):
         self.near.close()
         self.far.close()
-        self.holder.kill()
+        self.holder.stdin.close()
         self.holder.wait()
