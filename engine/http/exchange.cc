@@ -136,7 +136,11 @@ void Exchange::on_reset(const Reset& reset) {
     start_pending_ = true;
     return;
   }
-  main_->log(Severity::error, reset.reason);
+  if (start_pending_) {
+    reset_reason_ = reset.reason;  // told by the server that is chosen yet
+  } else {
+    main_->log(Severity::error, reset.reason);
+  }
   body_.refuse(status);
 }
 
@@ -152,6 +156,8 @@ void Exchange::settle() {
     return;
   }
   take_refused_head();
+  // The rest of a head that is too long is on its way: the answer must not be lost to a reset.
+  lingering_ = reset_status_ == 414 || reset_status_ == 494;
   if (*reset_reason_ != 0) main_->log(Severity::info, reset_reason_);
   body_.no_continue();
   PhaseEngine::refuse(*main_, reset_status_);
@@ -203,7 +209,10 @@ void Exchange::begin_request() {
     if (multiplexed()) {
       reason = "client sent invalid request while reading client request headers";
     } else {
+      // nginx reads no field after such a line, so that logs and error pages have none either.
       head_->bytes = static_cast<uint32_t>(head_->request_line.size()) + 2;
+      head_->headers.clear();
+      head_->host = {};
     }
     main.log(Severity::info, reason);
     PhaseEngine::refuse(main, 400);
@@ -211,6 +220,7 @@ void Exchange::begin_request() {
   }
   choose_server();
   log_ignored_fields();
+  if (*reset_reason_ != 0) main.log(Severity::error, reset_reason_);
   current.uri = target.uri;
   current.args = target.args;
   current.extension = target.extension;

@@ -210,8 +210,9 @@ PhaseResult GatewayRun::accel_redirect(std::string_view target) {
     current.method = Method::get;
     current.method_text = "GET";
   }
+  PhaseResult result = request_.redirect(split.uri, split.args);
   request_.set_activity("");
-  return request_.redirect(split.uri, split.args);
+  return result;
 }
 
 }  // namespace weir::http

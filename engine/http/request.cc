@@ -211,7 +211,7 @@ bool Request::send_head() {
     }
   }
   response_.head_sent = true;
-  settle_header_only(response_);
+  settle_header_only(response_, exchange_->multiplexed());
   if (is_main()) {
     const MessageHead head = compose_head(*this);
     sends_chunked_ = !response_.header_only && head.body.kind == BodyLength::Kind::chunked &&
@@ -309,13 +309,11 @@ const ErrorLogTargets& Request::error_log_targets() const {
 
 void Request::log(Severity severity, std::string_view text, int error_number) {
   if (!logs(severity)) return;
-  std::string line(text);
-  if (error_number != 0) {
-    line += " (" + std::to_string(error_number) + ": " + std::strerror(error_number) + ")";
-  }
-  if (*main_->activity_ != 0) line.append(" while ").append(main_->activity_);
-  line += log_context();
-  worker_->error_log.write(error_log_targets(), severity, connection().serial, line);
+  std::string context;
+  if (*main_->activity_ != 0) context.append(" while ").append(main_->activity_);
+  context += log_context();
+  worker_->error_log.write(error_log_targets(), severity, connection().serial, text, error_number,
+                           context);
 }
 
 std::string Request::log_context() const {

@@ -53,7 +53,7 @@ std::string_view server_text(ServerTokens tokens) {
   return kServerName;
 }
 
-void settle_header_only(Response& response) {
+void settle_header_only(Response& response, bool multiplexed) {
   if (response.status == 304) response.header_only = true;
   if (response.last_modified != -1 && response.status != 200 && response.status != 206 &&
       response.status != 304) {
@@ -63,7 +63,7 @@ void settle_header_only(Response& response) {
   if (response.status == 204) {
     response.header_only = true;
     // An upstream's answer keeps what the upstream said of it.
-    if (response.reason.empty()) response.content_type = {};
+    if (response.reason.empty() || multiplexed) response.content_type = {};
     response.last_modified = -1;
     response.last_modified_text = {};
     response.content_length = -1;

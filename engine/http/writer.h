@@ -17,8 +17,8 @@ inline constexpr std::string_view kServerBuild = "nginx/1.31.4 (weir/" WEIR_VERS
 std::string_view server_text(ServerTokens tokens);
 
 // HEAD is known already; the status says the rest (RFC 9110 sections 15.3.5, 15.4.5): no body, and
-// for 204 no fields about one.
-void settle_header_only(Response& response);
+// for 204 no fields about one (in HTTP/1, an upstream's 204 keeps its type).
+void settle_header_only(Response& response, bool multiplexed);
 
 // The head of a main request's response, its fields in nginx's order: Server, Date, Content-Type,
 // Last-Modified, an absolute Location, then the others. (Length, framing and connection fields are

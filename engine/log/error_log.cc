@@ -31,9 +31,9 @@ bool ErrorLog::wants(const ErrorLogTargets& targets, Severity severity) {
 }
 
 std::string ErrorLog::line(Severity severity, uint64_t connection, std::string_view text,
-                           int error_number) {
+                           int error_number, std::string_view context) {
   std::string line;
-  line.reserve(text.size() + 96);
+  line.reserve(text.size() + context.size() + 96);
   line += clock_text::error_log(clock_text::now_milliseconds());
   line += " [";
   line += severity_word(severity);
@@ -48,15 +48,20 @@ std::string ErrorLog::line(Severity severity, uint64_t connection, std::string_v
     line += ' ';
   }
   line += text;
+  if (error_number != 0 && line.size() > kLongestLine - kErrorNumberRoom) {
+    line.resize(kLongestLine - kErrorNumberRoom);
+    line += "...";
+  }
   line += error_number_text(error_number);
+  line += context;
   if (line.size() > kLongestLine - 1) line.resize(kLongestLine - 1);
   return line;
 }
 
 void ErrorLog::write(const ErrorLogTargets& targets, Severity severity, uint64_t connection,
-                     std::string_view text, int error_number) {
+                     std::string_view text, int error_number, std::string_view context) {
   if (!wants(targets, severity)) return;
-  std::string message = line(severity, connection, text, error_number);
+  std::string message = line(severity, connection, text, error_number, context);
   for (const ErrorLogTarget& target : targets) {
     if (severity > target.level) continue;
     if (target.kind == ErrorLogTarget::Kind::syslog) {

@@ -36,19 +36,21 @@ std::string error_number_text(int error_number);
 
 // Writes "2026/11/21 12:00:00 [error] PID#TID: *CONNECTION text\n" in one write(2) to every target
 // whose level allows. `connection` 0: no serial. `error_number` adds " (111: Connection refused)".
-// Lines are cut at 2048 bytes as nginx's are. Never fails visibly. A file that is not in the table
-// is skipped.
+// `context` follows that. Lines are cut at 2048 bytes as nginx's are: of a text with an error
+// number, which keeps its place, the end gives way to "...". Never fails visibly. A file that is
+// not in the table is skipped.
 class ErrorLog {
  public:
   static constexpr size_t kLongestLine = 2048;
+  static constexpr size_t kErrorNumberRoom = 50;
 
   explicit ErrorLog(LogTable& table) : table_(table) {}
   static bool wants(const ErrorLogTargets& targets, Severity severity);
   void write(const ErrorLogTargets& targets, Severity severity, uint64_t connection,
-             std::string_view text, int error_number = 0);
+             std::string_view text, int error_number = 0, std::string_view context = {});
   // The line without its line feed, for programs that print it elsewhere too.
   static std::string line(Severity severity, uint64_t connection, std::string_view text,
-                          int error_number = 0);
+                          int error_number = 0, std::string_view context = {});
 
  private:
   LogTable& table_;

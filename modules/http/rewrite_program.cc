@@ -95,7 +95,11 @@ Outcome answer(const ReturnStep& step, Request& request) {
                         step.status == 307 || step.status == 308;
   if (step.status >= 400 && step.text.empty())
     return {Next::result, PhaseResult::status(step.status)};
-  if (request.is_main()) request.body().discard();
+  if (request.is_main()) {
+    request.body().discard();
+    // A body that is known to be none is answered instead.
+    if (const int error = request.body().error()) return {Next::result, PhaseResult::status(error)};
+  }
   request.response().status = step.status;  // the text may speak of it
   if (redirect) {
     return {Next::result, request.redirect_client(step.status, step.text.evaluate(request))};

@@ -246,31 +246,48 @@ def skip(reason):
     return SKIPPED
 
 
-def main():
+def common_arguments(parser):
     places = [REPOSITORY.parent / "shared", REPOSITORY.parent.parent / "shared"]  # beside the clone, or a worktree of it
     shared = next((place for place in places if place.is_dir()), places[0])
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--confcheck", help="without it only nginx's side is produced")
+    parser.add_argument("--confcheck", help="tells which directives are weir's")
     parser.add_argument("--nginx", default="/usr/sbin/nginx")
     parser.add_argument("--nginx-stream", default="/usr/lib/nginx/modules/ngx_stream_module.so")
     parser.add_argument("--corpus", default=os.environ.get("WEIR_CORPUS", str(shared / "corpus")))
     parser.add_argument("--seeds", default=os.environ.get("WEIR_SEEDS", str(shared / "seed-configs")))
     parser.add_argument("--tables", default=os.environ.get("WEIR_TABLES", str(shared / "reference")))
     parser.add_argument("-v", "--verbose", action="store_true")
-    options = parser.parse_args()
-    if os.environ.get("WEIR_CORPUS_INSIDE"):
-        return judge(options)
+
+
+def missing(options):
+    """Why the test cannot run here, or None."""
     if not os.path.exists(f"{options.corpus}/MANIFEST.tsv"):
-        return skip(f"no corpus at {options.corpus} (set WEIR_CORPUS)")
+        return f"no corpus at {options.corpus} (set WEIR_CORPUS)"
     if not os.path.exists(f"{options.tables}/directives.tsv"):
-        return skip(f"no directive table at {options.tables} (set WEIR_TABLES)")
-    if not os.path.isdir(options.seeds):
-        options.seeds = None
+        return f"no directive table at {options.tables} (set WEIR_TABLES)"
     if not os.access(options.nginx, os.X_OK):
-        return skip(f"no nginx at {options.nginx}")
+        return f"no nginx at {options.nginx}"
     trial = subprocess.run(["unshare", "-m", "-n", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
     if trial.returncode != 0:
-        return skip("no right to make namespaces: " + trial.stderr.decode().strip())
+        return "no right to make namespaces: " + trial.stderr.decode().strip()
+    return None
+
+
+def parsed(parser):
+    options = parser.parse_args()
+    if not os.path.isdir(options.seeds):
+        options.seeds = None
+    return options
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    common_arguments(parser)
+    options = parsed(parser)
+    if os.environ.get("WEIR_CORPUS_INSIDE"):
+        return judge(options)
+    reason = missing(options)
+    if reason:
+        return skip(reason)
     with tempfile.TemporaryDirectory(prefix="weir-corpus") as base:  # its mounts go away with the namespace
         return subprocess.run(["unshare", "-m", "-n", sys.executable] + sys.argv,
                               env={**os.environ, "WEIR_CORPUS_INSIDE": base}, check=False).returncode

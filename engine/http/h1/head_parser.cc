@@ -1,5 +1,6 @@
 #include "engine/http/h1/head_parser.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -147,7 +148,7 @@ HeadParser::Result HeadParser::out_of_bytes(uint32_t line, size_t size) {
   if (held < buffer_left_) return Result::incomplete;
   if (buffers_used_ < limits_->buffer_count && held < limits_->buffer_size)
     return Result::incomplete;
-  line_ = in_fields_ ? line_ : Span{line, held};
+  if (!in_fields_) line_ = {line, std::min(held, limits_->buffer_size)};
   return fail(in_fields_ ? Problem::header_too_long : Problem::uri_too_long, line,
               static_cast<uint32_t>(size));
 }
@@ -192,7 +193,10 @@ HeadParser::Result HeadParser::parse_request_line(const char* data, size_t size)
     while (line_.size < limit && data[line_.size] != '\r' && data[line_.size] != '\n') ++line_.size;
     return fail(Problem::request_line, 0, stop);
   }
-  if (!account(0, next)) return fail(Problem::uri_too_long, 0, next);
+  if (!account(0, next)) {
+    line_.size = std::min(line_.size, limits_->buffer_size);
+    return fail(Problem::uri_too_long, 0, next);
+  }
   method_ = {0, at};
   while (at < stop && data[at] == ' ') ++at;
   Result result = parse_request_target(data, at, stop);

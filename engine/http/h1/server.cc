@@ -129,6 +129,11 @@ void ServerCodec::refuse_head(std::string_view text) {
     head->bytes = static_cast<uint32_t>(text.size());
     head->bytes = line_end(*head, head->request_line.data() + failure.stop);
   }
+  // The server is chosen as soon as a host is known, and answers what follows.
+  const Header* field = head->headers.find(HeaderId::host);
+  std::string_view named = head->authority;
+  if (named.empty() && field != nullptr) named = field->value;
+  if (const auto host = validate_host(*arena_, named)) head->host = *host;
   const char* reason = describe_request_problem(*arena_, failure, text);
   fail(Reset::Cause::malformed, problem_status(failure.problem), reason, head);
 }
