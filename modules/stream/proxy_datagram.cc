@@ -207,7 +207,7 @@ void ProxyDatagrams::receive_limited() {
       const uint64_t pause = limits_->download->pause(static_cast<uint64_t>(size));
       if (pause > 0) limits_->timer.arm(worker_.loop, pause);
     }
-    if (session_.finished()) return;
+    if (settle()) return;
   }
   arm();
 }
@@ -263,9 +263,8 @@ void ProxyDatagrams::receive() {
   }
   for (int i = 0; i < count; ++i) {
     pass_back(static_cast<const char*>(vectors[i].iov_base), messages[i].msg_len);
-    if (session_.finished()) return;
   }
-  if (!session_.finished()) arm();
+  if (!settle()) arm();
 }
 
 void ProxyDatagrams::receive_failed(int error) {
@@ -283,7 +282,6 @@ void ProxyDatagrams::pass_back(const char* data, size_t size) {
   ++responses_;
   session_.datagram_client().send(data, size);
   session_.sent += size;
-  settle();
 }
 
 std::string ProxyDatagrams::counts() const {

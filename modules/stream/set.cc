@@ -21,9 +21,9 @@ struct SetSettings {
   std::vector<Assignment> assignments;  // in reading order
 };
 
-// Before it was assigned.
+// Before it was assigned: empty, and not "-" in log lines.
 Value not_set(VariableSource&, const Variable&) {
-  return Value::none();
+  return Value::of({});
 }
 
 void read_set(Compiler& compiler, Scope& scope, const Statement& statement) {
