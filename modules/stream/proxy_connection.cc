@@ -6,6 +6,7 @@
 #include "engine/tls/credential_cache.h"
 #include "engine/tls/layer.h"
 #include "modules/stream/proxy_run.h"
+#include "modules/stream/values.h"
 
 // A client's connection, passed to an upstream's.
 namespace weir::stream::proxy {
@@ -274,7 +275,8 @@ void ProxyConnection::relay_over(Over how, bool by_upstream, int error) {
     case Over::failed:
       session_.set_activity(by_upstream ? "proxying and sending to upstream"
                                         : "proxying and sending to client");
-      session_.log(by_upstream ? Severity::error : Severity::info, "send() failed", error);
+      session_.log(by_upstream ? Severity::error : Severity::info,
+                   write_failure(by_upstream ? upstream_ : session_.client()), error);
       break;
   }
   session_.finish(200);

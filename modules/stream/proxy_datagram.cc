@@ -232,7 +232,7 @@ void ProxyDatagrams::pass_on(std::string_view datagram) {
     const int error = errno;
     failed_ = true;
     session_.set_activity("proxying and sending to upstream");
-    session_.log(Severity::error, "send() failed", error);
+    session_.log(Severity::error, "sendmsg() failed", error);
     session_.set_activity("proxying connection");
     // The error of an earlier datagram may be told now: this one can still go.
     if (error != ECONNREFUSED) return end(200);
