@@ -80,8 +80,17 @@ TlvValue find_type(std::string_view tlvs, uint8_t type) {
   return {};
 }
 
-bool have_one_family(const Address& source, const Address& destination) {
-  return source.is_ip() && source.family() == destination.family();
+// Both in one family: beside an IPv6 address an IPv4 one is ::ffff:1.2.3.4. False: they are no IP
+// addresses.
+bool unite_families(Address& one, Address& other) {
+  if (!one.is_ip() || !other.is_ip()) return false;
+  if (one.family() == other.family()) return true;
+  Address& shorter = one.family() == AF_INET ? one : other;
+  std::string mapped(10, '\0');
+  mapped += "\xff\xff";
+  mapped += shorter.binary();
+  shorter = Address::from_binary(mapped, shorter.port());
+  return true;
 }
 
 void append_number(std::string& text, size_t value) {
@@ -209,18 +218,18 @@ TlvValue find_tlv(std::string_view tlvs, const TlvSelector& selector) {
   return {TlvValue::State::found, std::to_string(verify)};
 }
 
-std::string write_proxy_header_v1(const Address& source, const Address& destination) {
-  if (!have_one_family(source, destination)) return "PROXY UNKNOWN\r\n";
+std::string write_proxy_header_v1(Address source, Address destination) {
+  if (!unite_families(source, destination)) return "PROXY UNKNOWN\r\n";
   std::string text = source.family() == AF_INET ? "PROXY TCP4 " : "PROXY TCP6 ";
   text += source.host_text() + " " + destination.host_text() + " ";
   text += std::to_string(source.port()) + " " + std::to_string(destination.port()) + "\r\n";
   return text;
 }
 
-std::string write_proxy_header_v2(const Address& source, const Address& destination) {
+std::string write_proxy_header_v2(Address source, Address destination) {
   std::string text(kSignature);
   text.push_back(0x21);
-  if (!have_one_family(source, destination)) {
+  if (!unite_families(source, destination)) {
     text.append(3, '\0');
     return text;
   }

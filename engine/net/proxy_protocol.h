@@ -70,9 +70,10 @@ struct TlvValue {
 // broken: a length reaches out of the header (nginx: "broken PROXY protocol TLV").
 TlvValue find_tlv(std::string_view tlvs, const TlvSelector& selector);
 
-// The header a proxy sends: source is the client, destination the address it connected to. Other
-// than two IP addresses of one family gives the form without addresses.
-std::string write_proxy_header_v1(const Address& source, const Address& destination);
-std::string write_proxy_header_v2(const Address& source, const Address& destination);
+// The header a proxy sends: source is the client, destination the address it connected to. Of an
+// IPv4 and an IPv6 address (realip) the first is written as ::ffff:1.2.3.4; others than IP
+// addresses give the form without addresses.
+std::string write_proxy_header_v1(Address source, Address destination);
+std::string write_proxy_header_v2(Address source, Address destination);
 
 }  // namespace weir::net

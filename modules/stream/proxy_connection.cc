@@ -6,6 +6,7 @@
 #include "engine/tls/credential_cache.h"
 #include "engine/tls/layer.h"
 #include "modules/stream/proxy_run.h"
+#include "modules/stream/values.h"
 
 // A client's connection, passed to an upstream's.
 namespace weir::stream::proxy {
@@ -62,7 +63,9 @@ class ProxyConnection final : public ProxyRun,
 
  private:
   void open(const net::Address& peer) override;
-  uint64_t upstream_sent() const override { return relay_ ? relay_->second_sent() : 0; }
+  uint64_t upstream_sent() const override {
+    return header_sent_ + (relay_ ? relay_->second_sent() : 0);
+  }
   uint64_t upstream_received() const override { return relay_ ? relay_->second_received() : 0; }
   int descriptor() const override { return upstream_.descriptor(); }
   static void connect_time(void* self);
@@ -84,12 +87,14 @@ class ProxyConnection final : public ProxyRun,
   };
 
   net::Stream upstream_;
+  uint32_t header_sent_ = 0;  // ahead of a handshake
   std::unique_ptr<Connecting> connecting_;
   std::optional<net::Relay> relay_;
 };
 
 void ProxyConnection::open(const net::Address& peer) {
   if (!connecting_) connecting_ = std::make_unique<Connecting>(*this);
+  header_sent_ = 0;
   connecting_->waits = false;
   const net::ConnectOptions options = connect_options();
   const net::ConnectResult result =
@@ -153,6 +158,7 @@ bool ProxyConnection::send_header() {
   if (connecting_->header.empty()) return true;
   session_.set_activity("sending PROXY protocol header to upstream");
   const net::WriteResult result = upstream_.write(connecting_->header);
+  header_sent_ += static_cast<uint32_t>(result.bytes);
   if (result.state == net::WriteResult::State::done) return true;
   if (result.state == net::WriteResult::State::failed) {
     connecting_->timer.cancel();
@@ -269,7 +275,8 @@ void ProxyConnection::relay_over(Over how, bool by_upstream, int error) {
     case Over::failed:
       session_.set_activity(by_upstream ? "proxying and sending to upstream"
                                         : "proxying and sending to client");
-      session_.log(by_upstream ? Severity::error : Severity::info, "send() failed", error);
+      session_.log(by_upstream ? Severity::error : Severity::info,
+                   write_failure(by_upstream ? upstream_ : session_.client()), error);
       break;
   }
   session_.finish(200);

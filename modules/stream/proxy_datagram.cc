@@ -207,7 +207,7 @@ void ProxyDatagrams::receive_limited() {
       const uint64_t pause = limits_->download->pause(static_cast<uint64_t>(size));
       if (pause > 0) limits_->timer.arm(worker_.loop, pause);
     }
-    if (session_.finished()) return;
+    if (settle()) return;
   }
   arm();
 }
@@ -232,7 +232,7 @@ void ProxyDatagrams::pass_on(std::string_view datagram) {
     const int error = errno;
     failed_ = true;
     session_.set_activity("proxying and sending to upstream");
-    session_.log(Severity::error, "send() failed", error);
+    session_.log(Severity::error, "sendmsg() failed", error);
     session_.set_activity("proxying connection");
     // The error of an earlier datagram may be told now: this one can still go.
     if (error != ECONNREFUSED) return end(200);
@@ -263,9 +263,8 @@ void ProxyDatagrams::receive() {
   }
   for (int i = 0; i < count; ++i) {
     pass_back(static_cast<const char*>(vectors[i].iov_base), messages[i].msg_len);
-    if (session_.finished()) return;
   }
-  if (!session_.finished()) arm();
+  if (!settle()) arm();
 }
 
 void ProxyDatagrams::receive_failed(int error) {
@@ -283,7 +282,6 @@ void ProxyDatagrams::pass_back(const char* data, size_t size) {
   ++responses_;
   session_.datagram_client().send(data, size);
   session_.sent += size;
-  settle();
 }
 
 std::string ProxyDatagrams::counts() const {

@@ -167,6 +167,7 @@ void ProxyRun::next() {
 }
 
 void ProxyRun::attempt_failed() {
+  attempt().bytes_sent = upstream_sent();
   attempt().session_time = static_cast<int64_t>(attempt_age());
   if (selection_->finish(upstream::Selection::Result::failed)) {
     session_.log(Severity::warn, "upstream server temporarily disabled");

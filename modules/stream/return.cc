@@ -6,6 +6,7 @@
 #include "engine/stream/builder.h"
 #include "engine/stream/session.h"
 #include "modules/stream/modules.h"
+#include "modules/stream/values.h"
 
 // ngx_stream_return_module: return.
 namespace weir::stream {
@@ -47,7 +48,7 @@ class Returned final : public Content, public SocketHandler {
     return result.state == net::WriteResult::State::failed ? result.error : 0;
   }
   void over(int error) {
-    if (error != 0) session_.log(Severity::info, "send() failed", error);
+    if (error != 0) session_.log(Severity::info, write_failure(session_.client()), error);
     session_.finish(200);
   }
 

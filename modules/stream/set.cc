@@ -21,9 +21,9 @@ struct SetSettings {
   std::vector<Assignment> assignments;  // in reading order
 };
 
-// Before it was assigned.
+// Before it was assigned: empty, and not "-" in log lines.
 Value not_set(VariableSource&, const Variable&) {
-  return Value::none();
+  return Value::of({});
 }
 
 void read_set(Compiler& compiler, Scope& scope, const Statement& statement) {
@@ -72,8 +72,17 @@ constexpr Directive kDirectives[] = {
      .doc = "Assigns to a variable."},
 };
 
+// A server that was chosen by name since: its assignments count as well.
+PhaseResult assign_of_chosen(Session& session) {
+  if (&session.server() == session.listener().default_server) return PhaseResult::next();
+  return assign(session);
+}
+
+// As in nginx before limit_conn and access: nothing is known of TLS then.
 void complete(Compiler& compiler, Scope&) {
-  builder(compiler).add_phase_handler(Phase::preread, assign);
+  auto& handlers = builder(compiler).graph().hooks.phases[static_cast<size_t>(Phase::preaccess)];
+  handlers.insert(handlers.begin(), assign);
+  builder(compiler).add_phase_handler(Phase::preread, assign_of_chosen);
 }
 
 }  // namespace

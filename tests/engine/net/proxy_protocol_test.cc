@@ -255,6 +255,18 @@ TEST_CASE("headers that are written are read back", "[proxy_protocol]") {
   CHECK(weir::net::write_proxy_header_v1(*Address::parse("1.2.3.4:1"),
                                          *Address::parse("5.6.7.8:2")) ==
         "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n");
+  CHECK(weir::net::write_proxy_header_v1(*Address::parse("[2001:db8::9]:1"),
+                                         *Address::parse("5.6.7.8:2")) ==
+        "PROXY TCP6 2001:db8::9 ::ffff:5.6.7.8 1 2\r\n");
+  {
+    ProxyProtocolReader mixed;
+    REQUIRE(mixed
+                .read(weir::net::write_proxy_header_v2(*Address::parse("1.2.3.4:1"),
+                                                       *Address::parse("[::1]:2")))
+                .state == State::done);
+    CHECK(mixed.header().source.text() == "[::ffff:1.2.3.4]:1");
+    CHECK(mixed.header().destination.text() == "[::1]:2");
+  }
   Address path = *Address::parse("unix:/x");
   CHECK(weir::net::write_proxy_header_v1(path, path) == "PROXY UNKNOWN\r\n");
   ProxyProtocolReader reader;
