@@ -107,7 +107,6 @@ bool Compiler::failed() const {
 }
 
 // --- the two visits
-// --------------------------------------------------------------------------------
 
 void Compiler::begin_root(Scope& root, Context context) {
   for (const Module* module : modules_) {
@@ -246,7 +245,6 @@ void Compiler::complete_root(Scope& root, Context context, const Block& block) {
 }
 
 // --- checks
-// ----------------------------------------------------------------------------------------
 
 const Directive* Compiler::check(const Statement& statement, const Scope& scope) {
   const auto [begin, end] = index_.equal_range(statement.name());
@@ -307,7 +305,6 @@ void Compiler::check_include(const Statement& statement) {
 }
 
 // --- reports
-// ---------------------------------------------------------------------------------------
 
 void Compiler::add(Diagnostic diagnostic) {
   if (diagnostics_.size() >= kMostDiagnostics) return;
@@ -413,7 +410,6 @@ void Compiler::error_at_close(const Statement& statement, std::string text, std:
 }
 
 // --- values
-// ----------------------------------------------------------------------------------------
 
 Template Compiler::make_template(const Statement& at, const Word& word) {
   return make_template(at, word, word.text);

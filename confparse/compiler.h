@@ -83,7 +83,7 @@ class Compiler {
     return static_cast<T&>(*slot);
   }
 
-  // --- reports -----------------------------------------------------------------------------------
+  // --- reports
   // `text` is nginx's, without the place, which is added as the line of the statement's terminator.
   // `word`, when given, is what the caret stands under (default: the first word). `help` is ours.
   void error(const Statement& at, std::string text, std::string help = {},
@@ -144,7 +144,7 @@ class Compiler {
   static constexpr uint32_t kFinishStage = 1'000;
   static constexpr uint32_t kCompleteStage = 100'000;
 
-  // --- values ------------------------------------------------------------------------------------
+  // --- values
   // Variables of the subsystem that is being compiled (http or stream each has its table).
   VariableTable& variables() { return *variables_; }
   void use_variables(VariableTable* table) { variables_ = table; }

@@ -94,7 +94,7 @@ SocketAddress address_of_text(const std::string& text, uint16_t port) {
   return {};
 }
 
-// --- disk ----------------------------------------------------------------------------------------
+// --- disk
 
 Answer<std::string> DiskWorld::read_file(const std::string& path) {
   // Non-blocking: opening a FIFO must not hang.
@@ -155,7 +155,7 @@ Answer<bool> DiskWorld::is_directory(const std::string& path) {
   return answer;
 }
 
-// --- real ----------------------------------------------------------------------------------------
+// --- real
 
 namespace {
 
@@ -230,7 +230,7 @@ Answer<std::string> RealWorld::derive(const std::string& question, const Make& m
   return recorded(bundle_, 'k', question, make(unrecorded));
 }
 
-// --- replay --------------------------------------------------------------------------------------
+// --- replay
 
 template <class T>
 Answer<T> ReplayWorld::answer(char kind, const std::string& argument, int absent) {
@@ -270,7 +270,7 @@ Answer<std::string> ReplayWorld::derive(const std::string& question, const Make&
   return answer<std::string>('k', question, ENOENT);
 }
 
-// --- dry -----------------------------------------------------------------------------------------
+// --- dry
 
 Answer<std::vector<SocketAddress>> DryWorld::resolve(const std::string& host, uint16_t port) {
   if (look_up_) return resolve_with_system(host, port);
@@ -287,7 +287,7 @@ Answer<gid_t> DryWorld::group(const std::string& name) {
   return group_of_system(name);
 }
 
-// --- virtual -------------------------------------------------------------------------------------
+// --- virtual
 
 namespace {
 

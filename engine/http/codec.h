@@ -97,7 +97,8 @@ class Codec {
   virtual void consumed(StreamId stream, size_t bytes) = 0;
 
   // --- sending. Order per stream: interim* head data* trailers? with end on the last.
-  // ------------- Client role: opens a stream and returns its id (0: none can be opened now).
+  //
+  // Client role: opens a stream and returns its id (0: none can be opened now).
   // `arena` is handed to on_begin of the response. Server role: `stream` is the request's.
   virtual StreamId open_stream(Arena& arena) = 0;
   virtual void send_interim(StreamId stream, const MessageHead& head) = 0;
@@ -111,7 +112,6 @@ class Codec {
   virtual void finish_connection() = 0;
 
   // --- state
-  // ---------------------------------------------------------------------------------------
   virtual Chain& output() = 0;
   // HTTP/1: may the connection be used again after the streams so far (keep-alive both ways, bodies
   // complete)? HTTP/2: no GOAWAY seen or sent, ids left.

@@ -14,6 +14,10 @@
 #include "engine/http/codec.h"
 #include "engine/log/error_log.h"
 
+// What the directives of ngx_http_core_module say: members have their names, and their units by
+// type. Defaults are those of the directives' rows (Directive::initial) where none stands here.
+// Written by setters (modules/http/core*.cc) while a configuration is compiled; then read only, as
+// long as its generation lives.
 namespace weir::http {
 
 using conf::Bytes;

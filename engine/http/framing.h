@@ -20,8 +20,8 @@ struct BodyVerdict {
   BodyLength body;
   int status = 0;
   const char* reason = nullptr;
-  const char* until =
-      nullptr;  // refused at the field whose value ends here; null: at the head's end
+  // Refused at the field whose value ends here; null: at the head's end.
+  const char* until = nullptr;
 };
 // RFC 9112 section 6.3 for requests, made strict: repeated fields, Content-Length with
 // Transfer-Encoding and Transfer-Encoding in HTTP/1.0 are refused (400), codings other than one

@@ -96,8 +96,8 @@ struct Location {
   const Location* parent = nullptr;
   const VirtualServer* server = nullptr;
   std::unique_ptr<LimitExcept> limit_except;
-  PhaseHandler content_handler =
-      nullptr;                 // proxy_pass and its like; null: the content phase's handlers
+  // proxy_pass and its like; null: the content phase's handlers.
+  PhaseHandler content_handler = nullptr;
   bool auto_redirect = false;  // "/x" → "/x/" (proxy_pass and its like, name ends in '/')
   bool internal = false;
   // Its handler passes bodies on as they come, without a count (grpc_pass): the default of

@@ -83,18 +83,16 @@ enum class SubrequestOutput : uint8_t {
 class Request final : public conf::VariableSource {
  public:
   // --- what was received (never changes)
-  // -----------------------------------------------------------
   const MessageHead& received() const { return *received_; }
   const HeaderList& headers() const { return received_->headers; }
-  std::string_view host()
-      const;  // validated, lower case, without port; request line, else Host, else ""
+  // Validated, lower case, without port; from the request line, else Host, else "".
+  std::string_view host() const;
   const ConnectionFacts& connection() const;
   // The client's address: the connection's peer, unless a trusted peer named another (realip).
   const net::Address& client() const;
   void set_client(const net::Address& address);
 
   // --- what is in force
-  // -----------------------------------------------------------------------------
   CurrentTarget& current() { return current_; }
   const CurrentTarget& current() const { return current_; }
   const VirtualServer& server() const { return *server_; }
@@ -126,12 +124,10 @@ class Request final : public conf::VariableSource {
   Worker& worker() { return *worker_; }
   const Graph& graph() const { return *graph_; }
   Arena& arena() { return *arena_; }
-  Event& event() {
-    return event_;
-  }  // rung on every change: output ready, body arrived, client gone, upstream …
+  // Rung on every change: output ready, body arrived, client gone, upstream …
+  Event& event() { return event_; }
 
   // --- family
-  // ----------------------------------------------------------------------------------------
   bool is_main() const { return parent_ == nullptr; }
   Request& main() { return *main_; }
   Request* parent() { return parent_; }
@@ -141,7 +137,6 @@ class Request final : public conf::VariableSource {
   void replace_body(RequestBody& body) { body_ = &body; }
 
   // --- response
-  // ----------------------------------------------------------------------------------------
   Response& response() { return response_; }
   const Response& response() const { return response_; }
   // Runs the head filters and queues the head; it leaves with the first data, a flush or the end.
@@ -176,14 +171,12 @@ class Request final : public conf::VariableSource {
   // nginx's r->keepalive: may the connection go on after this?
   void disable_keep_alive();
   bool keep_alive() const;
-  bool pipelined() const {
-    return pipelined_;
-  }  // its first bytes came with those of the request before ($pipe)
-  bool sends_chunked() const {
-    return sends_chunked_;
-  }  // the head was sent with Transfer-Encoding: chunked
-  int logged_status()
-      const;  // $status: that of the error page's cause, or of the response; 0: none
+  // Its first bytes came with those of the request before ($pipe).
+  bool pipelined() const { return pipelined_; }
+  // The head was sent with Transfer-Encoding: chunked.
+  bool sends_chunked() const { return sends_chunked_; }
+  // $status: that of the error page's cause, or of the response; 0: none.
+  int logged_status() const;
   bool completed() const { return completed_; }  // $request_completion: all was sent
   // Size of the received head, and all bytes received for this request ($request_length).
   uint64_t request_length() const;
@@ -195,7 +188,6 @@ class Request final : public conf::VariableSource {
   uint64_t limit_rate();
 
   // --- redirects
-  // ------------------------------------------------------------------------------------------
   // `uri` decoded, `args` raw. At most 10 a request (then 500: "rewrite or internal redirection
   // cycle …").
   PhaseResult redirect(std::string_view uri, std::string_view args);
@@ -214,7 +206,6 @@ class Request final : public conf::VariableSource {
   int finish_status() const { return finish_status_; }
 
   // --- variables
-  // ----------------------------------------------------------------------------------------
   conf::Value variable(conf::VariableId id) override;
   char* allocate(size_t size) override { return arena_->text(size); }
   // Assigns a value that hides the variable's own (set, auth_request_set, captures).
@@ -229,8 +220,8 @@ class Request final : public conf::VariableSource {
   void forget_captures() { capture_count_ = 0; }
 
   // --- module state
-  // ------------------------------------------------------------------------------------ One object
-  // per type and request, made on first use in the arena. peek() does not make it.
+
+  // One object per type and request, made on first use in the arena. peek() does not make it.
   template <class T>
   T& context();
   template <class T>
@@ -246,7 +237,6 @@ class Request final : public conf::VariableSource {
   std::string_view log_upstream;
 
   // --- log
-  // -----------------------------------------------------------------------------------------------
   // One line, with nginx's context appended: `, client: …, server: …, request: "…", …`.
   void log(Severity severity, std::string_view text, int error_number = 0);
   bool logs(Severity severity) const;
@@ -256,7 +246,6 @@ class Request final : public conf::VariableSource {
   void set_activity(const char* activity) { main_->activity_ = activity; }
 
   // --- for the runtime
-  // -------------------------------------------------------------------------------------------
   // By the exchange (parent null) and start_subrequest().
   Request(Exchange& exchange, Request* parent);
   Request(const Request&) = delete;

@@ -29,9 +29,9 @@ struct Response {
   bool allow_ranges = false;
   bool single_range = false;
   bool not_modified_test = true;  // cleared for responses that conditional requests do not concern
-  bool built_in_page =
-      false;              // an error, with our own page: nobody in the configuration answers it
-  bool upgraded = false;  // 101
+  // An error, with our own page: nobody in the configuration answers it.
+  bool built_in_page = false;
+  bool upgraded = false;         // 101
   bool expect_trailers = false;  // trailers will come though the length is known: use chunked
 };
 

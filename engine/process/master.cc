@@ -121,7 +121,6 @@ void Master::clean_up() {
 }
 
 // --- waiting
-// --------------------------------------------------------------------------------------
 
 int Master::poll_timeout() const {
   int64_t until = 0;
@@ -163,7 +162,6 @@ void Master::poll_once() {
 }
 
 // --- signals
-// --------------------------------------------------------------------------------------
 
 void Master::read_signals() {
   signalfd_siginfo info;
@@ -305,7 +303,6 @@ void Master::reopen_logs() {
 }
 
 // --- children
-// -------------------------------------------------------------------------------------
 
 void Master::reap() {
   while (true) {

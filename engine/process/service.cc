@@ -143,7 +143,6 @@ int run_service(std::span<const conf::Module* const> modules, const Locations& l
 }
 
 // --- weir -t
-// --------------------------------------------------------------------------------------
 
 namespace {
 
@@ -208,7 +207,6 @@ int test_configuration(std::span<const conf::Module* const> modules, const Locat
 }
 
 // --- weir -s
-// --------------------------------------------------------------------------------------
 
 namespace {
 

@@ -169,7 +169,6 @@ int WorkerProcess::run() {
 }
 
 // --- accepting
-// ------------------------------------------------------------------------------------
 
 void WorkerProcess::listen_on(const ListenRequest& request, size_t index, int descriptor) {
   auto listening = std::make_unique<Listening>(*this, request.options);
@@ -252,7 +251,6 @@ void WorkerProcess::make_room() {
 }
 
 // --- generations
-// ----------------------------------------------------------------------------------
 
 void WorkerProcess::apply_settings() {
   const conf::Scope& root = *worker_.generation->root;
@@ -380,7 +378,6 @@ void WorkerProcess::reopen_logs() {
 }
 
 // --- the end
-// ----------------------------------------------------------------------------------------
 
 void WorkerProcess::terminate() {
   log_.write(Severity::notice, "exiting");

@@ -1,7 +1,6 @@
 #include "engine/stream/session.h"
 
 #include <cerrno>
-#include <new>
 #include <utility>
 
 #include "engine/event/loop.h"
@@ -11,12 +10,6 @@
 
 namespace weir::stream {
 namespace {
-
-constexpr int kVariableDepth = 100;  // variables that ask for one another
-
-uint64_t milliseconds(const conf::Milliseconds& value) {
-  return static_cast<uint64_t>(value.value);
-}
 
 const net::Address& local_of(void* session) {
   return static_cast<Session*>(session)->local();
@@ -117,7 +110,8 @@ void Session::begin() {
   }
   activity_ = "reading PROXY protocol";
   state_ = State::proxy_header;
-  timer_.arm(worker_.loop, milliseconds(settings<CoreSettings>().proxy_protocol_timeout));
+  timer_.arm(worker_.loop,
+             static_cast<uint64_t>(settings<CoreSettings>().proxy_protocol_timeout.value));
 }
 
 // --- phases
@@ -167,97 +161,6 @@ void Session::resume() {
   if (finished_) return;
   handler_ = 0;
   phase_ = static_cast<Phase>(static_cast<uint8_t>(phase_) + 1);
-  run_phases();
-}
-
-// --- looking ahead
-
-std::string_view Session::preread() const {
-  if (datagram_) return datagram_->first_datagram();
-  return preread_ ? std::string_view(preread_->data(), preread_size_) : std::string_view();
-}
-
-bool Session::peek(size_t limit) {
-  if (!preread_) preread_ = Block::take(limit);
-  const Transfer seen = stream_.peek(preread_->data(), limit);
-  switch (seen.state) {
-    case Transfer::State::would_block:
-      return false;
-    case Transfer::State::failed:
-      log(Severity::info, "recv() failed", seen.error);
-      finish(200);
-      return false;
-    case Transfer::State::end:
-      finish(state_ == State::proxy_header ? 400 : 200);
-      return false;
-    case Transfer::State::done:
-      break;
-  }
-  preread_size_ = static_cast<uint32_t>(seen.bytes);
-  return true;
-}
-
-void Session::discard_preread() {
-  char room[1024];
-  for (size_t left = std::exchange(preread_size_, 0); left > 0 && stream_.is_open();) {
-    const Transfer moved = stream_.read(room, std::min(left, sizeof room));
-    if (moved.state != Transfer::State::done) return;
-    left -= moved.bytes;
-  }
-}
-
-bool Session::preread_more(bool& grown) {
-  const auto& core = settings<CoreSettings>();
-  const size_t limit = std::max<size_t>(core.preread_buffer_size.value, 1);
-  if (state_ != State::prereading) {
-    state_ = State::prereading;
-    activity_ = "prereading client data";
-    timer_.arm(worker_.loop, milliseconds(core.preread_timeout));
-  }
-  if (preread_size_ >= limit) {
-    log(Severity::error, "preread buffer full");
-    finish(400);
-    return false;
-  }
-  const uint32_t before = preread_size_;
-  if (!peek(limit)) return !finished_;
-  grown = preread_size_ > before;
-  if (!grown && stream_.socket().peer_closed()) {
-    finish(200);
-    return false;
-  }
-  return true;
-}
-
-void Session::read_proxy_header() {
-  if (!peek(net::ProxyProtocolReader::kLimit)) {
-    if (finished_ && status_ == 400) {
-      log(Severity::error, "broken header: \"\"");
-    }
-    return;
-  }
-  net::ProxyProtocolReader reader;
-  const auto result = reader.read(preread());
-  if (result.state == net::ProxyProtocolReader::State::need_more) {
-    if (!stream_.socket().peer_closed()) return;
-    log(Severity::error, "broken header: \"" + std::string(preread()) + "\"");
-    return finish(400);
-  }
-  if (result.state == net::ProxyProtocolReader::State::failed) {
-    log(Severity::error, reader.error());
-    return finish(400);
-  }
-  char* to = preread_->data();
-  for (size_t left = result.consumed; left > 0;) {
-    const Transfer moved = stream_.read(to, left);
-    if (moved.state != Transfer::State::done) return finish(400);
-    left -= moved.bytes;
-  }
-  proxy_header_ = std::make_unique<net::ProxyHeader>(std::move(reader.header()));
-  preread_ = {};
-  preread_size_ = 0;
-  timer_.cancel();
-  activity_ = "initializing session";
   run_phases();
 }
 
@@ -365,74 +268,6 @@ void Session::log(Severity severity, std::string_view text, int error_number) {
   line += remains_ ? remains_->listener_text : listener_->text;
   if (content_) content_->append_context(line);
   log_plain(severity, line);
-}
-
-// --- variables
-
-Session::Cell* Session::find_cell(conf::VariableId id) {
-  for (Cell* cell = cells_; cell; cell = cell->next) {
-    if (cell->id == id) return cell;
-  }
-  return nullptr;
-}
-
-conf::Value Session::variable(conf::VariableId id) {
-  if (const Cell* cell = find_cell(id)) return cell->value;
-  const conf::Variable& variable = graph().variables[id];
-  if (!variable.get) return conf::Value::none();
-  thread_local int depth = 0;
-  if (depth >= kVariableDepth) {
-    log(Severity::error, "cycle while evaluating variable \"" + variable.name + "\"");
-    return conf::Value::none();
-  }
-  ++depth;
-  const conf::Value value = variable.get(*this, variable);
-  --depth;
-  if (!variable.cacheable) return value;
-  // The getter may have assigned it (captures of a map).
-  if (const Cell* cell = find_cell(id)) return cell->value;
-  set_cell(id, value);
-  return value;
-}
-
-void Session::set_cell(conf::VariableId id, conf::Value value) {
-  if (Cell* cell = find_cell(id)) {
-    cell->value = value;
-    return;
-  }
-  cells_ = new (memory_.allocate(sizeof(Cell), alignof(Cell))) Cell{id, value, cells_};
-}
-
-void Session::set_variable(conf::VariableId id, conf::Value value) {
-  const conf::Variable& variable = graph().variables[id];
-  if (variable.set) {
-    variable.set(*this, variable, value);
-  } else {
-    set_cell(id, value);
-  }
-}
-
-bool Session::match(const conf::Pattern& pattern, std::string_view subject) {
-  const conf::Regex::Match match = pattern.regex->match(subject);
-  if (match.result == conf::Regex::Match::Result::failed) {
-    log(Severity::alert, pattern.regex->failure_text(match, subject));
-    return false;
-  }
-  if (!match) return false;
-  const size_t groups = pattern.regex->group_count() == 0 ? 0 : match.groups();
-  if (groups > capture_capacity_) {
-    captures_ = reinterpret_cast<std::string_view*>(
-        memory_.allocate(groups * sizeof(std::string_view), alignof(std::string_view)));
-    capture_capacity_ = static_cast<uint16_t>(groups);
-  }
-  capture_count_ = static_cast<uint16_t>(groups);
-  if (groups == 0) return true;
-  const std::string_view text = copy(subject);
-  for (size_t i = 0; i < groups; ++i) new (&captures_[i]) std::string_view(match.group(text, i));
-  for (const auto& [group, variable] : pattern.named_captures) {
-    set_cell(variable, conf::Value::of(capture(group)));
-  }
-  return true;
 }
 
 }  // namespace weir::stream

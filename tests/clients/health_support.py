@@ -9,7 +9,6 @@ from harness import get, reply, wait_until
 from own_certificates import issue, pem
 from tls_backend import TlsBackend
 
-
 CONF = """
 worker_processes %(workers)s;
 error_log logs/error.log info;

@@ -1,9 +1,10 @@
 """What the tests of HTTP/2 to clients share: a configuration and its service."""
 
+import asyncio
+import threading
 
 import harness
 from harness import wait_until
-
 
 LISTEN = "listen 127.0.0.1:8080 http2;" if harness.IS_ORACLE else "listen 127.0.0.1:8080; http2 on;"
 
@@ -37,6 +38,18 @@ class Http2Case(harness.TestCase):
         text = CONF.replace("LISTEN", LISTEN).replace("SETTINGS", settings)
         self.weir = self.service(text, {9001: self.upstream}, files=files)
         return self.weir.port()
+
+    def held(self):
+        """An event, and an answer of the upstream that waits for it."""
+        released = threading.Event()
+        self.addCleanup(released.set)
+
+        async def answer(_request, _reader, writer):
+            await asyncio.get_running_loop().run_in_executor(None, released.wait, harness.PATIENCE)
+            writer.write(harness.reply("late"))
+            return True
+
+        return released, answer
 
     def log_line(self, start, patience=harness.PATIENCE):
         def find():

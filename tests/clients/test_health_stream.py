@@ -10,7 +10,6 @@ from harness import beyond_nginx, reply, wait_until
 from health_support import HealthCase
 from stream_support import Tcp
 
-
 STREAM = """
 worker_processes 2;
 error_log logs/error.log info;

@@ -1,14 +1,13 @@
 #!/usr/bin/python3
 """HTTP/2 to clients: how streams and connections end."""
 
-import asyncio
 import os
 import threading
 import unittest
 
 import harness
 import http2
-from harness import beyond_nginx, reply, wait_until
+from harness import beyond_nginx, wait_until
 from http2 import Http2
 from http2_support import CONF, Http2Case
 
@@ -56,14 +55,7 @@ class Ends(Http2Case):
 
     @beyond_nginx
     def test_half_a_head_times_out_beside_another_stream(self):
-        released = threading.Event()
-        self.addCleanup(released.set)
-
-        async def wait(request, reader, writer):
-            await asyncio.get_running_loop().run_in_executor(None, released.wait, 30)
-            writer.write(reply("late"))
-            return True
-
+        released, wait = self.held()
         with Http2(self.start("client_header_timeout 200ms;", answer=wait)) as client:
             client.ask("/slow")
             client.barrier()
@@ -117,13 +109,7 @@ class Ends(Http2Case):
 
     @beyond_nginx
     def test_reload_that_closes_the_port_says_goodbye(self):
-        released = threading.Event()
-
-        async def wait(request, reader, writer):
-            await asyncio.get_running_loop().run_in_executor(None, released.wait, 30)
-            writer.write(reply("late"))
-            return True
-
+        released, wait = self.held()
         port = self.start(answer=wait)
         with Http2(port) as client:
             stream = client.ask("/slow")
@@ -174,14 +160,7 @@ class Ends(Http2Case):
     @beyond_nginx
     def test_flood_beside_a_request_that_waits(self):
         """Nothing is read for a connection that is over while its requests end."""
-        released = threading.Event()
-        self.addCleanup(released.set)
-
-        async def wait(request, reader, writer):
-            await asyncio.get_running_loop().run_in_executor(None, released.wait, 30)
-            writer.write(reply("late"))
-            return True
-
+        released, wait = self.held()
         flood = http2.frame(http2.PING, 0, 0, b"x" * 8) * 5000
         with Http2(self.start("proxy_ignore_client_abort on;", answer=wait)) as client:
             client.ask("/slow")

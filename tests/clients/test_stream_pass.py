@@ -8,7 +8,6 @@ import unittest
 from harness import beyond_nginx, wait_until
 from stream_support import StreamCase, make_certificates, receive, receive_all
 
-
 PASS = """
 events { worker_connections 1024; }
 http {

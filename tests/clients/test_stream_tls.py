@@ -10,7 +10,6 @@ import harness
 from harness import beyond_nginx, wait_until
 from stream_support import StreamCase, make_certificates, noise, receive, receive_all, return_all
 
-
 TLS = """
 events { worker_connections 1024; }
 stream {
