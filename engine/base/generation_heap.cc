@@ -190,7 +190,12 @@ namespace {
 
 constinit thread_local GenerationHeap::State* current = nullptr;
 
-void free_in_span(void* memory) {
+// (Not inlined: nearly all memory is malloc's, and its way should not save registers for this.)
+[[gnu::noinline]] void* allocate_in_span(size_t size) {
+  return current->allocate(size);
+}
+
+[[gnu::noinline]] void free_in_span(void* memory) {
   Span* span = spans.of(memory);
   // Another thread's heap never is this one's: what is read is good enough for that.
   GenerationHeap::State* owner = span->owner.load(std::memory_order_relaxed);
@@ -223,7 +228,7 @@ GenerationHeap::~GenerationHeap() {
 
 void* heap_allocate(size_t size) {
   if (current == nullptr || size > kLargest) return std::malloc(size);
-  return current->allocate(size);
+  return allocate_in_span(size);
 }
 
 void heap_free(void* memory) {

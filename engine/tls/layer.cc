@@ -476,8 +476,12 @@ bool Layer::can_send_file() const {
 
 Transfer Layer::send_file(Socket& socket, int file, off_t offset, size_t size) {
   ERR_clear_error();
-  errno = 0;
-  const ossl_ssize_t sent = SSL_sendfile(native_, file, offset, size, 0);
+  ossl_ssize_t sent = 0;
+  do {
+    // Interrupted, OpenSSL says that there is no room: no event would tell of any.
+    errno = 0;
+    sent = SSL_sendfile(native_, file, offset, size, 0);
+  } while (sent < 0 && errno == EINTR);
   if (sent > 0) return {Transfer::State::done, static_cast<size_t>(sent), 0};
   if (sent == 0) return {Transfer::State::failed, 0, EIO};
   return blocked_or_failed(socket, static_cast<int>(sent), true, "SSL_sendfile()");

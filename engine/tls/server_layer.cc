@@ -90,6 +90,7 @@ int ServerLayer::client_hello(int* alert) {
     set_buffer_size(context_->options().buffer_size);
   }
   if (!context_->options().reject_handshake) return SSL_CLIENT_HELLO_SUCCESS;
+  fail(Severity::info, "handshake rejected");
   *alert = SSL_AD_UNRECOGNIZED_NAME;
   return SSL_CLIENT_HELLO_ERROR;
 }

@@ -49,7 +49,8 @@ int choose_key(SSL* connection, unsigned char* name, unsigned char* iv, EVP_CIPH
     if (CRYPTO_memcmp(name, key.name, sizeof key.name) != 0) continue;
     if (!begin_mac(mac, key)) return fail();
     if (EVP_DecryptInit_ex(cipher, cipher_of(key), nullptr, key.cipher, iv) != 1) return fail();
-    return i == 0 ? 1 : 2;  // 2: the client gets a new one
+    // 2: the client gets a new one, as always in TLS 1.3 (RFC 8446 section C.4: used once).
+    return i == 0 && SSL_version(connection) != TLS1_3_VERSION ? 1 : 2;
   }
   return 0;
 }

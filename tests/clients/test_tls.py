@@ -3,6 +3,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -238,6 +239,14 @@ class Resumption(Tls):
 
     def test_shared_cache(self):
         self.assertEqual(self.reuse(self.start("shared:SSL:1m", "off")), 8)
+
+    def test_tickets_of_key_files_are_renewed(self):
+        """In TLS 1.3 each time, so that no client shows one twice."""
+        weir = self.serve(server(f"ssl_session_ticket_key certs/ticket.key; ssl_protocols TLSv1.2 TLSv1.3; {HELLO}"))
+        for version, renewed in (("-tls1_3", 1), ("-tls1_2", 0)):
+            _, again = resumed(weir.port(8443), version, "-msg")
+            self.assertIn("Reused", again)
+            self.assertEqual(len(re.findall("<<< .*NewSessionTicket", again)), renewed)
 
     def test_tickets_of_all_workers(self):
         self.assertEqual(self.reuse(self.start("none", "on")), 8)

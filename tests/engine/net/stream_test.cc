@@ -93,7 +93,59 @@ struct Swapper final : Layer {
   int farewells = 0;
 };
 
+// As a layer with kernel TLS: files go by themselves, in pieces, and not whenever they are asked
+// to.
+struct KernelSwapper final : Layer {
+  void on_readable() override { user_->on_readable(); }
+  void on_writable() override { user_->on_writable(); }
+  Transfer read(Socket& socket, char* to, size_t size) override { return socket.read(to, size); }
+  Transfer peek(Socket& socket, char* to, size_t size) override { return socket.peek(to, size); }
+  Transfer write(Socket& socket, const iovec* vectors, size_t count, bool more) override {
+    return socket.write(vectors, count, more);
+  }
+  bool can_send_file() const override { return able; }
+  Transfer send_file(Socket& socket, int file, off_t offset, size_t size) override {
+    if (++calls % 3 == 0) return {Transfer::State::would_block, 0, 0};
+    return socket.send_file(file, offset, std::min<size_t>(size, 700));
+  }
+  size_t pending() const override { return 0; }
+  Transfer shutdown(Socket&) override { return {}; }
+  bool able = true;
+  int calls = 0;
+};
+
 }  // namespace
+
+TEST_CASE("a layer that can sends files itself", "[stream]") {
+  Loop loop;
+  Pair pair(loop);
+  auto layer = std::make_unique<KernelSwapper>();
+  KernelSwapper& kernel = *layer;
+  pair.a.stream.set_layer(std::move(layer), &pair.a);
+  kernel.able = GENERATE(true, false);
+  CHECK(pair.a.stream.can_send_file() == kernel.able);
+  std::string content;
+  for (int i = 0; i < 1000; ++i) content += std::to_string(i);
+  Chain chain;
+  chain.push(Slice::copy_of("head"));
+  chain.push(Slice::file_range(file_with(content), 5, 2000));
+  chain.push(Slice::copy_of("tail"));
+  std::string received;
+  for (int i = 0; i < 20 && !chain.empty(); ++i) {
+    const WriteResult result = pair.a.stream.write(chain);
+    REQUIRE(result.state != WriteResult::State::failed);
+    loop.run_once(10);
+    received += pair.b.read_all();
+  }
+  received += pair.b.read_all();
+  CHECK(received == "head" + content.substr(5, 2000) + "tail");
+  CHECK(kernel.calls == (kernel.able ? 4 : 0));
+  // A file that is shorter than it was.
+  if (!kernel.able) return;
+  kernel.calls = 0;
+  chain.push(Slice::file_range(file_with("short"), 9, 10));
+  CHECK(pair.a.stream.write(chain).error == EIO);
+}
 
 TEST_CASE("a chain of memory and files goes out in order", "[stream]") {
   Loop loop;
