@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The master and its workers: command line, signals, forking again, reopening logs."""
 
+import asyncio
 import os
 import re
 import signal
@@ -8,7 +9,7 @@ import socket
 import unittest
 
 import harness
-from harness import Connection, beyond_nginx, echo, get, open_tunnel, run, wait_until
+from harness import Connection, beyond_nginx, echo, get, open_tunnel, reply, run, wait_until
 from own_certificates import issue, pem
 
 PLAIN = """
@@ -277,7 +278,7 @@ class Memory(harness.TestCase):
             listen 127.0.0.1:8081 ssl;
             ssl_certificate pair.crt;
             ssl_certificate_key pair.key;
-            return 200 secret;
+            location / { proxy_pass http://127.0.0.1:9001; }
         }
         server {
             listen 127.0.0.1:8080;
@@ -289,12 +290,24 @@ class Memory(harness.TestCase):
     @beyond_nginx
     def test_burst_of_tls(self):
         certificate, key = pem(issue("one"))
-        weir = self.service(self.CONF, files={"pair.crt": certificate, "pair.key": key})
+        waiting = []
+        all_came = asyncio.Event()
+
+        async def together(request, _reader, writer):
+            if request.target == "/together":
+                waiting.append(request)
+                if len(waiting) == self.COUNT:
+                    all_came.set()
+                await all_came.wait()
+            writer.write(reply("secret"))
+
+        weir = self.service(self.CONF, {9001: self.backend("secret", together)},
+                            files={"pair.crt": certificate, "pair.key": key})
         self.assertEqual(get(weir.port()).body, b"secret")
         before = weir.private_memory()
         clients = [Connection(weir.port()) for _ in range(self.COUNT)]
         for client in clients:
-            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.send(b"GET /together HTTP/1.1\r\nHost: a\r\n\r\n")
         for client in clients:
             self.assertEqual(client.answer().body, b"secret")
         during = weir.private_memory()
