@@ -365,7 +365,7 @@ class NextUpstream(GrpcTestCase):
             self.assertEqual(got, set(statuses), rule)
 
 
-@harness.needs_http2
+@harness.beyond_nginx  # "http2 on" came with 1.25
 class Examples(GrpcTestCase):
     def test_grpc(self):
         backends = {9001: self.grpc_backend("one"), 9002: self.grpc_backend("two")}

@@ -27,6 +27,7 @@ http {
 """
 
 
+@beyond_nginx
 class Resolve(harness.TestCase):
     def setUp(self):
         self.names = NameServer({})

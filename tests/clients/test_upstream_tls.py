@@ -11,7 +11,7 @@ import grpc
 
 import harness
 from grpc_support import GrpcTestCase
-from harness import get, wait_until
+from harness import beyond_nginx, get, wait_until
 from own_certificates import issue, pem
 from tls_backend import TlsBackend
 
@@ -137,6 +137,7 @@ class UpstreamTls(GrpcTestCase):
     def test_certificate_in_variables_is_read_each_time(self):
         self.assertEqual(self.shown(""), ["me", "second"])
 
+    @beyond_nginx
     def test_certificate_cache(self):
         self.assertEqual(self.shown("proxy_ssl_certificate_cache max=10 valid=1h;"), ["me", "me"])
 
