@@ -50,7 +50,7 @@ struct ConnectionFacts;
 // What rewrites and redirects change. Starts as what was received.
 struct CurrentTarget {
   std::string_view uri;        // decoded, normalised path
-  std::string_view args;       // raw, without '?'
+  std::string_view args;       // raw, without '?'; null where there never were any
   std::string_view extension;  // of the last path segment, for types
   Method method = Method::unknown;
   std::string_view method_text;

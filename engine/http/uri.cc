@@ -196,6 +196,7 @@ ParsedTarget parse_target(Arena& arena, std::string_view target, bool merge_slas
       parsed.args = until_fragment(target.substr(normaliser.consumed()));
     }
   }
+  if (parsed.args.empty()) parsed.args = {};  // `$args` is as good as missing
   parsed.ok = true;
   parsed.extension = find_extension(parsed.uri);
   return parsed;

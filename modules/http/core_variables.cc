@@ -65,11 +65,12 @@ Value get_uri(VariableSource& source, const Variable&) {
   return text_or_none(request_of(source).current().uri);
 }
 Value get_args(VariableSource& source, const Variable&) {
-  return text_or_none(request_of(source).current().args);
+  const std::string_view args = request_of(source).current().args;
+  return args.data() == nullptr ? Value::none() : Value::of(args);
 }
 void set_args(VariableSource& source, const Variable&, Value value) {
   Request& request = request_of(source);
-  request.current().args = value.text;
+  request.current().args = value.text.empty() ? "" : value.text;
   request.current().unchanged = false;
 }
 Value get_is_args(VariableSource& source, const Variable&) {

@@ -147,7 +147,7 @@ Outcome rewrite(const RewriteStep& step, Request& request) {
     }
     args = joined.view();
   } else if (!step.add_old_args) {
-    args = {};
+    args = "";
   }
   if (request.settings<RewriteSettings>().log) {
     request.log(Severity::notice, "rewritten data: \"" + std::string(target) + "\", args: \"" +
