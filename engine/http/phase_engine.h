@@ -19,6 +19,8 @@ class PhaseEngine {
   // Where an internal redirect, or one to a named location, goes on.
   static void restart_at_server_rewrite(Request& request);
   static void restart_at_location_rewrite(Request& request);
+  // The location, or its limit_except where the method asks for that, serves the request from now.
+  static void enter_location(Request& request, const Location& location);
   // post_action: a finished main request goes through another location for its effects.
   static void run_again(Request& request, std::string_view target);
 
@@ -41,7 +43,6 @@ class PhaseEngine {
   static Task<PhaseResult> delay_refusal(Request& request, uint64_t milliseconds);
   static Step refuse_access(Request& request, int status);
   static void next_phase(Request& request);
-  static void enter_location(Request& request, const Location& location);
 };
 
 }  // namespace weir::http

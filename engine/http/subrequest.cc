@@ -60,10 +60,7 @@ PhaseResult Request::redirect_named(std::string_view name) {
   content_handler_ = nullptr;
   uri_changed_ = false;
   drop_contexts();
-  location_ = found->second;
-  scope_ = location_->scope.get();
-  if (location_->content_handler != nullptr) content_handler_ = location_->content_handler;
-  exchange_->apply_location();
+  PhaseEngine::enter_location(*this, *found->second);
   PhaseEngine::restart_at_location_rewrite(*this);
   return PhaseResult::redirected();
 }

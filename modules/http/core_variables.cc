@@ -62,7 +62,8 @@ Value text_or_none(std::string_view text) {
 }
 
 Value get_uri(VariableSource& source, const Variable&) {
-  return text_or_none(request_of(source).current().uri);
+  const std::string_view uri = request_of(source).current().uri;
+  return uri.data() == nullptr ? Value::none() : Value::of(uri);
 }
 Value get_args(VariableSource& source, const Variable&) {
   const std::string_view args = request_of(source).current().args;
@@ -183,7 +184,8 @@ Value get_realpath_root(VariableSource& source, const Variable&) {
   return Value::of(request.arena().copy(real));
 }
 Value get_filename(VariableSource& source, const Variable&) {
-  return Value::of(map_path(request_of(source)).path);
+  const MappedPath path = map_path(request_of(source));
+  return path ? Value::of(path.path) : Value::none();
 }
 
 Value get_body(VariableSource& source, const Variable&) {
