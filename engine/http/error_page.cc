@@ -173,6 +173,7 @@ bool ErrorPages::use_error_page(Request& request, int status, PhaseResult& resul
   if (!target.empty() && target[0] == '/') {
     SplitUri split{target, rule->args};
     if (!rule->target.is_literal() || rule->args.empty()) split = split_args(target);
+    if (!rule->target.is_literal() && split.args.empty()) split.args = "";
     if (request.current_.method != Method::head) {
       request.current_.method = Method::get;
       request.current_.method_text = "GET";
