@@ -18,9 +18,10 @@ struct ConnectionFacts {
   uint64_t serial = 0;        // $connection
   uint64_t accepted_at = 0;   // Loop::now() time
   int64_t accepted_wall = 0;  // milliseconds since the epoch
-  uint64_t requests = 0;      // begun so far, the current one included ($connection_requests)
-  int descriptor = -1;        // for TCP_INFO; -1 when there is no socket behind
-  net::Address peer;          // as accepted ($remote_addr before realip changes it)
+  uint64_t requests =
+      0;                // begun so far, the current one included (Exchange::number() is one's own)
+  int descriptor = -1;  // for TCP_INFO; -1 when there is no socket behind
+  net::Address peer;    // as accepted ($remote_addr before realip changes it)
   // What the PROXY protocol header said; null: the listener does not ask for one.
   std::unique_ptr<net::ProxyHeader> proxy_protocol;
   const tls::ServerLayer* tls = nullptr;  // the stream's layer; null: plain

@@ -59,6 +59,7 @@ Exchange::Exchange(Session* session, Worker& worker, const ConnectionFacts& fact
       body_(*this),
       send_timer_(&Exchange::send_timed_out, this),
       delay_timer_(&Exchange::delay_over, this),
+      number_(facts.requests),
       started_at_(worker_.loop.now()),
       started_wall_(worker_.loop.wall_milliseconds()) {
   main_.emplace(*this, nullptr);
@@ -192,6 +193,7 @@ void Exchange::take_refused_head() {
     current.extension = target.extension;
   }
   choose_server();
+  if (multiplexed()) apply_location();  // an answer of the server's rewrites counts as well
   log_ignored_fields();
 }
 

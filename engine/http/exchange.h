@@ -85,6 +85,7 @@ class Exchange {
   const CoreSettings& settings() const { return main_->settings<CoreSettings>(); }
 
   // --- for requests
+  uint64_t number() const { return number_; }
   void send_head(const MessageHead& head, bool end);
   void send_interim(const MessageHead& head);
   void write(Chain&& data, bool last, bool flush);
@@ -172,6 +173,7 @@ class Exchange {
   Timer send_timer_;
   Timer delay_timer_;
 
+  uint64_t number_;  // of this request on its connection, from 1
   uint64_t started_at_;
   int64_t started_wall_;
   uint64_t written_before_ = 0;  // Session::written() when this began

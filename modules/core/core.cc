@@ -182,7 +182,9 @@ class LoadedModules final : public conf::CompilerState {
   std::set<std::string> names;
 };
 
+// By a module's own name, or by that of the file which holds it (and its like) in packages.
 bool built_in(std::string_view name) {
+  if (name == "ngx_stream_module") name = "ngx_stream_core_module";
   const auto modules = all_modules();
   return std::any_of(modules.begin(), modules.end(),
                      [&](const Module* module) { return module->name == name; });

@@ -12,22 +12,6 @@
 namespace weir::stream::proxy {
 namespace {
 
-// Failures that say that nobody is there; others are worth a crit.
-bool is_usual(int error) {
-  switch (error) {
-    case ECONNREFUSED:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case ECONNRESET:
-    case ETIMEDOUT:
-      return true;
-    default:
-      return false;
-  }
-}
-
 class ProxyConnection final : public ProxyRun,
                               public SocketHandler,
                               public net::RelayOwner,
@@ -104,8 +88,8 @@ void ProxyConnection::open(const net::Address& peer) {
       session_.log(Severity::alert, net::failure_text(result, peer, options), result.error);
       return session_.finish(500);
     case net::ConnectResult::State::refused:
-      session_.log(is_usual(result.error) ? Severity::error : Severity::crit,
-                   net::failure_text(result, peer, options), result.error);
+      session_.log(connect_severity(result.error), net::failure_text(result, peer, options),
+                   result.error);
       return attempt_failed();
     case net::ConnectResult::State::connected:
       return established();
@@ -136,7 +120,7 @@ void ProxyConnection::go_on() {
   connecting_->waits = false;
   if (const int error = upstream_.socket().connect_error()) {
     connecting_->timer.cancel();
-    session_.log(is_usual(error) ? Severity::error : Severity::crit, "connect() failed", error);
+    session_.log(connect_severity(error), "connect() failed", error);
     upstream_.close();
     return attempt_failed();
   }

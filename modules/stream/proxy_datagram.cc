@@ -120,7 +120,8 @@ void ProxyDatagrams::open(const net::Address& peer) {
     return session_.finish(500);
   }
   if (result.state == net::ConnectResult::State::refused) {
-    session_.log(Severity::crit, net::failure_text(result, peer, options), result.error);
+    session_.log(connect_severity(result.error), net::failure_text(result, peer, options),
+                 result.error);
     return attempt_failed();
   }
   set_limits();

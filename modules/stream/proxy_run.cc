@@ -1,5 +1,7 @@
 #include "modules/stream/proxy_run.h"
 
+#include <cerrno>
+
 #include "confparse/address.h"
 #include "confparse/value.h"
 #include "confparse/worlds.h"
@@ -7,6 +9,21 @@
 #include "engine/net/proxy_protocol.h"
 
 namespace weir::stream::proxy {
+
+Severity connect_severity(int error) {
+  switch (error) {
+    case ECONNREFUSED:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ECONNRESET:
+    case ETIMEDOUT:
+      return Severity::error;
+    default:
+      return Severity::crit;
+  }
+}
 
 // A name that is asked for.
 struct ProxyRun::Resolving {

@@ -15,6 +15,9 @@
 
 namespace weir::stream::proxy {
 
+// How loud a failed connect() is told: error where nobody is there, else crit.
+Severity connect_severity(int error);
+
 // A session on its way to an upstream, connection or datagrams: finds out where to, asks the
 // balancer, tries one peer after another, keeps the facts. What a connection is, its heirs say.
 class ProxyRun : public Content {

@@ -24,10 +24,19 @@ class Backends:
         if (family, where, port) in self.wanted:
             return None
         self.wanted.add((family, where, port))
-        self.process.stdin.write(f"{kind} {where} {port}\n")
-        self.process.stdin.flush()
-        said = self.process.stdout.readline().strip()
+        said = self.ask(f"{kind} {where} {port}")
         return None if said == "ok" else said
+
+    def leave(self, port):
+        held = {place for place in self.wanted if place[0] == "connections" and place[2] == port}
+        if held:
+            self.wanted -= held
+            self.ask(f"leave * {port}")
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
 
     def close(self):
         self.process.stdin.close()
@@ -59,6 +68,8 @@ class Network:
 
     def furnish(self, targets, own_ports, root):
         """Makes every target answer, except those that the configuration serves itself."""
+        for port in own_ports:
+            self.near.leave(port)
         for kind, host, port in targets:
             if kind.startswith("unix"):
                 self.near.listen(kind, root + host, port)

@@ -200,6 +200,7 @@ def datagrams(sock, reply):
             sock.sendto(back, peer)
 
 
+LISTENERS = {}  # by (address, port)
 REPLIES = {"names": name_answer, "datagrams": lambda data: b"echo:" + data, "sink": lambda _data: b""}
 
 
@@ -220,9 +221,18 @@ def listen(kind, where, port):
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((where, port))
+        LISTENERS[where, port] = listener
     listener.listen(500)
     talk = talk_echo if kind.endswith("echo") else talk_http
     threading.Thread(target=accept, args=(listener, talk), daemon=True).start()
+
+
+def leave(port):
+    """Whoever is served next has these ports for itself."""
+    for place in [place for place in LISTENERS if place[1] == port]:
+        listener = LISTENERS.pop(place)
+        listener.shutdown(socket.SHUT_RDWR)  # which also wakes the thread that waits in accept()
+        listener.close()
 
 
 def main():
@@ -230,7 +240,10 @@ def main():
     for line in sys.stdin:
         kind, where, port = line.split()
         try:
-            listen(kind, where, int(port))
+            if kind == "leave":
+                leave(int(port))
+            else:
+                listen(kind, where, int(port))
             print("ok", flush=True)
         except OSError as error:
             print(f"no: {error}", flush=True)
