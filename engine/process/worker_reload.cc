@@ -247,6 +247,8 @@ void WorkerProcess::drop_reload() {
 }
 
 void WorkerProcess::take_logs(const Message& message, std::vector<int>& descriptors) {
+  // On the way out it did not take the one that the master speaks of.
+  if (message.generation != worker_.generation->number) return;
   const Resources& resources = worker_.generation->resources;
   if (message.value == 0) {
     log_.write(Severity::notice, "reopening logs");

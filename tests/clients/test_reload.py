@@ -380,6 +380,31 @@ class Replaced(harness.TestCase):
         harness.close_tunnel(tunnel)
         wait_until(lambda: not set(old) & set(weir.children()), "the old worker to leave")
 
+    def test_reopened_logs_come_to_workers_that_leave(self):
+        """By name, though the new configuration has others in their place."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        weir = self.service(conf(1), {9001: self.backend()})
+        old = wait_until(weir.children, "the worker")
+        tunnel = self.tunnel(weir.port(), "/ws")
+        weir.reload("user daemon daemon;" + conf(2)
+                    .replace("logs/access.log", "logs/other.log")
+                    .replace("location = /pid {", "location = /pid { access_log logs/access.log;"))
+        os.rename(weir.path("logs/access.log"), weir.path("logs/access.log.1"))
+        weir.signal(signal.SIGUSR1)
+        wait_until(lambda: os.path.exists(weir.path("logs/access.log")), "the new file")
+
+        def has_new_file():
+            links = [os.path.realpath(f"/proc/{old[0]}/fd/{name}")
+                     for name in os.listdir(f"/proc/{old[0]}/fd")]
+            return weir.path("logs/access.log") in links
+
+        wait_until(has_new_file, "the old worker to have the new file")
+        harness.close_tunnel(tunnel)
+        wait_until(lambda: not set(old) & set(weir.children()), "the old worker to leave")
+        self.assertIn("GET /ws", weir.read("logs/access.log"))
+        self.assertNotIn("GET /ws", weir.read("logs/other.log"))
+
     def test_shutdown_timeout_ends_what_does_not_end(self):
         if os.geteuid() != 0:
             self.skipTest("needs root")
