@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
 
 #include "confparse/worlds.h"
 
@@ -144,7 +145,11 @@ void compile(CompileJob& job) {
 
 void* compile_thread(void* argument) {
   const std::unique_ptr<CompileJob> job(static_cast<CompileJob*>(argument));
-  compile(*job);
+  try {
+    compile(*job);
+  } catch (const std::bad_alloc&) {
+    job->problems->push_back("no memory for the new configuration");
+  }
   job->loop->post_from_thread(std::move(job->done));
   return nullptr;
 }

@@ -50,6 +50,11 @@ def conf(version="1", more="", workers=1):
     return text.replace("WORKERS", str(workers))
 
 
+def listens(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 def many_servers(count):
     """Each with ten locations."""
     return "server_names_hash_max_size 65536;\n" + "".join(
@@ -282,6 +287,45 @@ class Reload(harness.TestCase):
                 harness.close_tunnel(tunnel)
                 wait_until(lambda: not is_open("access"), "the tunnel's log to be closed")
                 self.assertIn("GET /ws", weir.read("logs/access.log"))
+
+    @beyond_nginx
+    def test_no_memory_for_the_new_configuration_leaves_the_running_one_untouched(self):
+        if "sanitize" in harness.BINARY:
+            self.skipTest("sanitizers need what they need")
+        self.expected_errors = ("no memory for the new", "cannot use the new configuration",
+                                "pthread_create() failed", "exited on signal 9")
+        weir = self.service(conf(1, more=many_servers(1000)), {9001: self.upstream})
+        first = weir.children()
+        # The next worker inherits it: enough for one configuration, not for two.
+        limits = resource.prlimit(weir.pid, resource.RLIMIT_DATA)
+        resource.prlimit(weir.pid, resource.RLIMIT_DATA, (20 << 20, limits[1]))
+        os.kill(first[0], signal.SIGKILL)
+        workers = wait_until(lambda: [pid for pid in weir.serving() if pid not in first],
+                             "the next worker")
+        resource.prlimit(weir.pid, resource.RLIMIT_DATA, limits)
+        tunnel = self.tunnel(weir.port(), "/ws")
+        weir.configure(conf(2, more=many_servers(1500)))
+        result = weir.run("-s", "reload")
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("cannot use the new configuration", result.stderr)
+        self.assertEqual(weir.children(), workers)
+        self.assertTrue(echo(tunnel))
+        self.assertEqual(get(weir.port(), "/version").body, b"1")
+        harness.close_tunnel(tunnel)
+
+    @beyond_nginx
+    def test_one_process_that_quits_does_not_reload(self):
+        weir = self.service(conf(1), {9001: self.upstream}, options="master_process off;")
+        tunnel = self.tunnel(weir.port(), "/ws")
+        weir.signal(signal.SIGQUIT)
+        wait_until(lambda: not listens(weir.port()), "the end to begin")
+        weir.configure(conf(2))
+        result = weir.run("-s", "reload")
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("the service stops", result.stderr)
+        self.assertNotIn("[alert]", weir.errors())
+        self.assertTrue(echo(tunnel))
+        harness.close_tunnel(tunnel)
 
     def test_no_request_fails_while_reloading(self):
         stop = threading.Event()
