@@ -5,8 +5,10 @@ import asyncio
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 import unittest
@@ -188,6 +190,30 @@ class Reload(harness.TestCase):
             self.weir.signal(signal.SIGHUP)
             wait_until(lambda: "Address already in use" in self.weir.errors(), "the reason")
         self.assertEqual(self.version(), "1")
+
+    @unittest.skipUnless(shutil.which("ss"), "needs ss")
+    @beyond_nginx
+    def test_refused_options_of_a_socket_are_not_set(self):
+        self.expected_errors = ("Address already in use", "still could not bind")
+
+        def backlog():
+            lines = subprocess.run(["ss", "-ltnH", f"sport = :{self.port}"], check=True,
+                                   capture_output=True, text=True).stdout.splitlines()
+            return [line.split()[2] for line in lines]
+
+        text = conf(2).replace("listen 127.0.0.1:8080;", "listen 127.0.0.1:8080 backlog=7;")
+        before = backlog()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            self.weir.configure(text)
+            self.weir.write("weir.conf", self.weir.read("weir.conf").rstrip()[:-1]
+                            + f"server {{ listen 127.0.0.1:{port}; }} }}\n")
+            self.assertEqual(self.weir.run("-s", "reload").returncode, 1)
+        self.assertEqual(backlog(), before)
+        self.weir.reload(text)
+        self.assertEqual(backlog(), ["7"])
 
     @beyond_nginx
     def test_address_in_use_is_told_once_and_stalls_nobody(self):
