@@ -17,7 +17,7 @@ struct Message {
     descriptors,  // more of them, as `entries` say
     commit,       // the prepared generation is the one now
     abort,        // forget it
-    logs,         // reopened log files, by place in the current generation's list
+    logs,         // reopened log files, by place in the list of `generation`
     worker,       // another worker: descriptors[0] leads to it; value: its number and slot
     worker_gone,  // value: its number
     // worker → master

@@ -18,7 +18,6 @@ constexpr uint64_t kLookMilliseconds = 3000;
 // A tenth of the time between two looks, in microseconds.
 constexpr int64_t kLittle = kLookMilliseconds * 1000 / 10;
 constexpr size_t kWorthIt = size_t{1} << 20;
-constexpr uint32_t kManyConnections = 64;
 constexpr uint64_t kSoonMilliseconds = 30000;
 constexpr uint32_t kMostPatience = 20;
 
@@ -76,8 +75,8 @@ bool IdleMemory::is_quiet() {
 }
 
 bool IdleMemory::is_worth_it() const {
-  const bool gone = connections_kept_ >= connections_ + kManyConnections &&
-                    connections_ <= connections_kept_ / 2;
+  // Few can have held much. (Each time it is done for this reason halves what is compared with.)
+  const bool gone = connections_kept_ > 0 && connections_ <= connections_kept_ / 2;
   return gone || private_memory() >= kept_ + kWorthIt;
 }
 

@@ -74,7 +74,8 @@ Master::Master(const Start& start, ProcessLog& log, MemoryFile plan_file, Plan p
       plan_file_(std::move(plan_file)),
       plan_(std::move(plan)),
       listeners_(std::move(resources.listeners)),
-      zones_(std::move(resources.zones)) {
+      zones_(std::move(resources.zones)),
+      log_files_(std::make_shared<std::vector<std::string>>(plan_.resources.log_files)) {
   plan_.bundle = {};
   fixed_slots_ = steer_datagrams(listeners_, worker_slots(plan_), log_);
 }
@@ -282,12 +283,15 @@ void Master::reopen_logs() {
     log_.write(Severity::emerg, "open() of a log file failed", error);
   }
   log_.redirect_standard_error();
-  const auto& files = plan_.resources.log_files;
   for (const Worker& worker : workers_) {
+    // Those that the configuration in force does not name have been closed here: such a worker
+    // goes on with what it has.
+    const std::vector<std::string>& files = *worker.log_files;
     size_t at = 0;
     do {
       Message message;
       message.kind = Message::Kind::logs;
+      message.generation = worker.generation;
       message.value = at;  // 0: the first message
       std::vector<int> descriptors;
       for (; at < files.size() && message.entry_count < Message::kMostEntries; ++at) {
@@ -385,6 +389,8 @@ bool Master::start_worker(uint32_t slot) {
   worker.slot = slot;
   worker.number = next_worker_++;
   worker.open_files = plan_.core.open_files.value;
+  worker.generation = plan_.number;
+  worker.log_files = log_files_;
   worker.channel = channel[0];
   worker.inbox = inbox[1];
   worker.pid = fork();

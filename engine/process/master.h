@@ -52,7 +52,10 @@ class Master {
     int channel = -1;
     int inbox = -1;           // what the other workers write to
     int64_t open_files = -1;  // worker_rlimit_nofile that it has
-    bool leaving = false;     // told to quit or terminate, or replaced: not forked again
+    // What it serves by, or was told to: one that leaves may be behind.
+    uint64_t generation = 0;
+    std::shared_ptr<const std::vector<std::string>> log_files;
+    bool leaving = false;  // told to quit or terminate, or replaced: not forked again
     bool answered = false;
     bool asked = false;     // takes part in the reload under way
     bool replaced = false;  // goes when the reload is over
@@ -129,6 +132,7 @@ class Master {
   Plan plan_;  // without its bundle
   ListenerSet listeners_;
   ZoneSet zones_;
+  std::shared_ptr<const std::vector<std::string>> log_files_;  // of the plan
   ControlSocket control_;
   int signals_ = -1;
   std::vector<Worker> workers_;

@@ -287,6 +287,7 @@ void Master::commit() {
   close_unused_zones(zones_before, zones_);
   log_.use(plan_.core.error_log);
   const auto& logs = plan_.resources.log_files;
+  log_files_ = std::make_shared<std::vector<std::string>>(logs);
   for (const std::string& path : logs_before) {
     if (std::find(logs.begin(), logs.end(), path) == logs.end()) log_.table().close(path);
   }
@@ -299,7 +300,10 @@ void Master::commit() {
   // New workers first: those that are there tell them which sessions they have.
   place_workers(reload.replace);
   for (Worker& worker : workers_) {
-    if (std::find(asked.begin(), asked.end(), worker.pid) != asked.end()) tell(worker, message, {});
+    if (std::find(asked.begin(), asked.end(), worker.pid) == asked.end()) continue;
+    worker.generation = plan_.number;
+    worker.log_files = log_files_;
+    tell(worker, message, {});
   }
   check_reload();
 }

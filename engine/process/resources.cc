@@ -84,7 +84,6 @@ class SocketOpener {
     const size_t count = wanted.reuseport ? slots : 1;
     if (sockets.descriptors.size() < count) sockets.descriptors.resize(count, -1);
     if (old) share_port(*old, wanted);
-    if (old) tell_changes(*old, wanted);
     // Workers that shared one socket get their own.
     out.kept.push_back(old && (old->options.reuseport || !wanted.reuseport));
     out.listeners.sockets.push_back(std::move(sockets));
@@ -109,6 +108,14 @@ class SocketOpener {
     return !missing;
   }
   bool failed() const { return failed_; }
+
+  // When nothing is missing: until then the sockets of `before` serve as they did.
+  void tell_changes(const OpenedResources& out) {
+    for (const ListeningSockets& sockets : out.listeners.sockets) {
+      const auto* old = options_.before ? options_.before->find(sockets.options) : nullptr;
+      if (old) tell_changes(*old, sockets.options);
+    }
+  }
 
  private:
   bool open_one(const net::ListenOptions& wanted, int& descriptor) {
@@ -145,7 +152,6 @@ class SocketOpener {
   }
 
   void tell_changes(const ListeningSockets& old, const net::ListenOptions& wanted) {
-    if (options_.test) return;
     for (const int descriptor : old.descriptors) {
       for (const net::CallFailure& failure : net::apply_changes(descriptor, old.options, wanted)) {
         log_.write(Severity::alert, failure.what + ", ignored", failure.error);
@@ -174,7 +180,10 @@ bool open_sockets(const Plan& plan, const OpenOptions& options, ProcessLog& log,
   for (const ListenRequest& request : plan.resources.listeners) opener.prepare(request, out);
   for (int attempt = 0; attempt < kBindAttempts; ++attempt) {
     if (opener.attempt(out)) {
-      if (!opener.failed() && !options.test) steer_new(out, options.slots, log);
+      if (!opener.failed() && !options.test) {
+        opener.tell_changes(out);
+        steer_new(out, options.slots, log);
+      }
       return !opener.failed();
     }
     log.write(Severity::notice, "try again to bind() after 500ms");

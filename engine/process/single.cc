@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <new>
 #include <utility>
 
 #include "confparse/worlds.h"
@@ -87,6 +88,10 @@ class Single {
   }
 
   void reload() {
+    if (process_.is_quitting()) {
+      control_.answer(false, "nginx: [notice] the service stops\n");
+      return;
+    }
     if (reloading_) {
       again_ = true;
       return;
@@ -108,8 +113,12 @@ class Single {
   static void* compile(void* self) {
     auto& single = *static_cast<Single*>(self);
     conf::RealWorld world;
-    single.compiled_ =
-        compile_generation(world, single.modules_, single.locations_, single.next_number_++);
+    try {
+      single.compiled_ =
+          compile_generation(world, single.modules_, single.locations_, single.next_number_++);
+    } catch (const std::bad_alloc&) {
+      // The running configuration stays, as for any other reason. (Without sources.)
+    }
     single.process_.loop().post_from_thread([&single] { single.compiled(); });
     return nullptr;
   }
@@ -118,6 +127,7 @@ class Single {
     pthread_join(thread_, nullptr);
     compiling_ = false;
     log_.capture(&report_);
+    if (!compiled_.sources) log_.write(Severity::emerg, "no memory for the new configuration");
     for (const conf::Diagnostic& diagnostic : compiled_.diagnostics) {
       log_.write(diagnostic.severity, diagnostic_text(compiled_, diagnostic));
       if (diagnostic.severity <= conf::Severity::crit) break;
@@ -126,7 +136,7 @@ class Single {
     if (compiled_.ok) {
       try_to_use();
     } else {
-      report_ += explained_text(compiled_);
+      if (compiled_.sources) report_ += explained_text(compiled_);
       finish_reload(false);
     }
   }
@@ -134,6 +144,12 @@ class Single {
   static void try_again(void* self) { static_cast<Single*>(self)->try_to_use(); }
 
   void try_to_use() {
+    if (process_.is_quitting()) {
+      // The sockets that it would go on with are closed.
+      report_ += "nginx: [notice] the service stops\n";
+      finish_reload(false);
+      return;
+    }
     bool again = false;
     log_.capture(&report_);
     const bool accepted = use(compiled_, again);

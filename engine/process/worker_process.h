@@ -73,6 +73,7 @@ class WorkerProcess {
   void quit();       // serves what is under way, then stops
   void terminate();  // stops now
   void reopen_logs();
+  bool is_quitting() const { return worker_.draining; }
   void take_generation(Ref<Generation> generation, const ListenerSet& listeners,
                        const std::vector<bool>& kept);
   // Maps the zones of `generation` before it is in force: `zones` in the order of

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
 
 #include "confparse/worlds.h"
 
@@ -144,7 +145,11 @@ void compile(CompileJob& job) {
 
 void* compile_thread(void* argument) {
   const std::unique_ptr<CompileJob> job(static_cast<CompileJob*>(argument));
-  compile(*job);
+  try {
+    compile(*job);
+  } catch (const std::bad_alloc&) {
+    job->problems->push_back("no memory for the new configuration");
+  }
   job->loop->post_from_thread(std::move(job->done));
   return nullptr;
 }
@@ -247,6 +252,8 @@ void WorkerProcess::drop_reload() {
 }
 
 void WorkerProcess::take_logs(const Message& message, std::vector<int>& descriptors) {
+  // On the way out it did not take the one that the master speaks of.
+  if (message.generation != worker_.generation->number) return;
   const Resources& resources = worker_.generation->resources;
   if (message.value == 0) {
     log_.write(Severity::notice, "reopening logs");

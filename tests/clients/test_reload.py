@@ -5,8 +5,10 @@ import asyncio
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 import unittest
@@ -48,6 +50,11 @@ http {
 def conf(version="1", more="", workers=1):
     text = CONF.replace("VERSION", str(version)).replace("MORE", more)
     return text.replace("WORKERS", str(workers))
+
+
+def listens(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def many_servers(count):
@@ -184,6 +191,30 @@ class Reload(harness.TestCase):
             wait_until(lambda: "Address already in use" in self.weir.errors(), "the reason")
         self.assertEqual(self.version(), "1")
 
+    @unittest.skipUnless(shutil.which("ss"), "needs ss")
+    @beyond_nginx
+    def test_refused_options_of_a_socket_are_not_set(self):
+        self.expected_errors = ("Address already in use", "still could not bind")
+
+        def backlog():
+            lines = subprocess.run(["ss", "-ltnH", f"sport = :{self.port}"], check=True,
+                                   capture_output=True, text=True).stdout.splitlines()
+            return [line.split()[2] for line in lines]
+
+        text = conf(2).replace("listen 127.0.0.1:8080;", "listen 127.0.0.1:8080 backlog=7;")
+        before = backlog()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            self.weir.configure(text)
+            self.weir.write("weir.conf", self.weir.read("weir.conf").rstrip()[:-1]
+                            + f"server {{ listen 127.0.0.1:{port}; }} }}\n")
+            self.assertEqual(self.weir.run("-s", "reload").returncode, 1)
+        self.assertEqual(backlog(), before)
+        self.weir.reload(text)
+        self.assertEqual(backlog(), ["7"])
+
     @beyond_nginx
     def test_address_in_use_is_told_once_and_stalls_nobody(self):
         self.expected_errors = ("Address already in use", "still could not bind", "exited on signal 9")
@@ -283,6 +314,45 @@ class Reload(harness.TestCase):
                 wait_until(lambda: not is_open("access"), "the tunnel's log to be closed")
                 self.assertIn("GET /ws", weir.read("logs/access.log"))
 
+    @beyond_nginx
+    def test_no_memory_for_the_new_configuration_leaves_the_running_one_untouched(self):
+        if "sanitize" in harness.BINARY:
+            self.skipTest("sanitizers need what they need")
+        self.expected_errors = ("no memory for the new", "cannot use the new configuration",
+                                "pthread_create() failed", "exited on signal 9")
+        weir = self.service(conf(1, more=many_servers(1000)), {9001: self.upstream})
+        first = weir.children()
+        # The next worker inherits it: enough for one configuration, not for two.
+        limits = resource.prlimit(weir.pid, resource.RLIMIT_DATA)
+        resource.prlimit(weir.pid, resource.RLIMIT_DATA, (20 << 20, limits[1]))
+        os.kill(first[0], signal.SIGKILL)
+        workers = wait_until(lambda: [pid for pid in weir.serving() if pid not in first],
+                             "the next worker")
+        resource.prlimit(weir.pid, resource.RLIMIT_DATA, limits)
+        tunnel = self.tunnel(weir.port(), "/ws")
+        weir.configure(conf(2, more=many_servers(1500)))
+        result = weir.run("-s", "reload")
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("cannot use the new configuration", result.stderr)
+        self.assertEqual(weir.children(), workers)
+        self.assertTrue(echo(tunnel))
+        self.assertEqual(get(weir.port(), "/version").body, b"1")
+        harness.close_tunnel(tunnel)
+
+    @beyond_nginx
+    def test_one_process_that_quits_does_not_reload(self):
+        weir = self.service(conf(1), {9001: self.upstream}, options="master_process off;")
+        tunnel = self.tunnel(weir.port(), "/ws")
+        weir.signal(signal.SIGQUIT)
+        wait_until(lambda: not listens(weir.port()), "the end to begin")
+        weir.configure(conf(2))
+        result = weir.run("-s", "reload")
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("the service stops", result.stderr)
+        self.assertNotIn("[alert]", weir.errors())
+        self.assertTrue(echo(tunnel))
+        harness.close_tunnel(tunnel)
+
     def test_no_request_fails_while_reloading(self):
         stop = threading.Event()
         failures = []
@@ -379,6 +449,31 @@ class Replaced(harness.TestCase):
         self.assertTrue(set(old) <= set(weir.children()))
         harness.close_tunnel(tunnel)
         wait_until(lambda: not set(old) & set(weir.children()), "the old worker to leave")
+
+    def test_reopened_logs_come_to_workers_that_leave(self):
+        """By name, though the new configuration has others in their place."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        weir = self.service(conf(1), {9001: self.backend()})
+        old = wait_until(weir.children, "the worker")
+        tunnel = self.tunnel(weir.port(), "/ws")
+        weir.reload("user daemon daemon;" + conf(2)
+                    .replace("logs/access.log", "logs/other.log")
+                    .replace("location = /pid {", "location = /pid { access_log logs/access.log;"))
+        os.rename(weir.path("logs/access.log"), weir.path("logs/access.log.1"))
+        weir.signal(signal.SIGUSR1)
+        wait_until(lambda: os.path.exists(weir.path("logs/access.log")), "the new file")
+
+        def has_new_file():
+            links = [os.path.realpath(f"/proc/{old[0]}/fd/{name}")
+                     for name in os.listdir(f"/proc/{old[0]}/fd")]
+            return weir.path("logs/access.log") in links
+
+        wait_until(has_new_file, "the old worker to have the new file")
+        harness.close_tunnel(tunnel)
+        wait_until(lambda: not set(old) & set(weir.children()), "the old worker to leave")
+        self.assertIn("GET /ws", weir.read("logs/access.log"))
+        self.assertNotIn("GET /ws", weir.read("logs/other.log"))
 
     def test_shutdown_timeout_ends_what_does_not_end(self):
         if os.geteuid() != 0:
