@@ -61,6 +61,9 @@ void Request::rewrite_uri(std::string_view uri, bool look_up) {
 bool Request::client_gone() const {
   return exchange_->has_left();
 }
+uint64_t Request::number_on_connection() const {
+  return exchange_->number();
+}
 uint64_t Request::bytes_sent() const {
   return exchange_->bytes_sent();
 }

@@ -166,8 +166,9 @@ class Request final : public conf::VariableSource {
   // body): drops it if none of it has left. The handler then unwinds with an error.
   void withhold_response();
   bool client_gone() const;
-  uint64_t bytes_sent() const;       // $bytes_sent
-  uint64_t body_bytes_sent() const;  // $body_bytes_sent
+  uint64_t number_on_connection() const;  // from 1 ($connection_requests)
+  uint64_t bytes_sent() const;            // $bytes_sent
+  uint64_t body_bytes_sent() const;       // $body_bytes_sent
   // nginx's r->keepalive: may the connection go on after this?
   void disable_keep_alive();
   bool keep_alive() const;

@@ -51,7 +51,7 @@ Value get_connection(VariableSource& source, const Variable&) {
 }
 Value get_connection_requests(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
-  return number_value(request, request.exchange().number());
+  return number_value(request, request.number_on_connection());
 }
 Value get_connection_time(VariableSource& source, const Variable&) {
   Request& request = request_of(source);
