@@ -193,7 +193,6 @@ void Exchange::take_refused_head() {
     current.extension = target.extension;
   }
   choose_server();
-  if (multiplexed()) apply_location();  // an answer of the server's rewrites counts as well
   log_ignored_fields();
 }
 
@@ -221,6 +220,7 @@ void Exchange::begin_request() {
     return;
   }
   choose_server();
+  if (multiplexed()) apply_location();  // an answer of the server's rewrites counts as well
   log_ignored_fields();
   if (*reset_reason_ != 0) main.log(Severity::error, reset_reason_);
   current.uri = target.uri;
