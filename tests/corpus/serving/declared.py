@@ -34,7 +34,7 @@ LOGS = (
     Declared("... so that another server's turn comes next", "upstream sent invalid header|redirection cycle",
              "lasseh__nginx-conf/sites-available/load-balancer"),
     Declared("what ends an answer that began as an upgrade", 'GET /(favicon.ico|robots.txt) HTTP/1.1" 404', "octane.conf"),
-    Declared("it is its own upstream, asked in HTTP/1.1 since 1.29.7", r'HTTP/1\.[01]"', "CVE-2017-7529"),
+    Declared("it is its own upstream, asked in HTTP/1.1 since 1.29.7", r'HTTP/1\.[01]"', "CVE-2017-7529|njs-examples"),
     Declared("the warning came with 1.25.1", r'"listen \.\.\. http2" directive is deprecated'),
     Declared("HTTP/2 frames are read by a library, which does not tell a length", r"upstream sent (too large|invalid) http2 frame"),
 )

@@ -172,7 +172,10 @@ def quietly(talk, connection):
 
 def accept(listener, talk):
     while True:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # leave()
+            return
         if connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=quietly, args=(talk, connection), daemon=True).start()
